@@ -1,0 +1,113 @@
+"""What `turnout send` shows: progress while it runs, then each event or the summary."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from turnout import _json
+from turnout.dispatcher import Dispatcher
+from turnout.hooks import Tally
+from turnout.plan import Plan, Settled
+from turnout.reading import records
+from turnout.reasons import Outcome
+
+__all__ = ["run"]
+
+_BAD = (Outcome.INVALID, Outcome.FAILED, Outcome.DEAD)
+_COLOURS = {Outcome.DELIVERED: "green", Outcome.DROPPED: "yellow"}
+_SHOWN = 10
+
+
+def run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json: bool) -> int:
+    """Send the events of a stream, show their outcomes, and return the exit code."""
+    return asyncio.run(_run(dispatcher, stream, each=each, as_json=as_json))
+
+
+async def _run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json: bool) -> int:
+    tally = Tally()
+    bad: list[Settled] = []
+    count = 0
+    with _progress() as progress:
+        task = progress.add_task("sending", total=None)
+        async for outcome, plan in dispatcher.stream_plans(_plans(dispatcher, stream)):
+            count += 1
+            progress.update(task, completed=count)
+            tally.turnout_settled(outcome)
+            if outcome.outcome in _BAD:
+                bad.append(outcome)
+            if as_json:
+                click.echo(_json.compact(outcome.to_dict()))
+            elif each:
+                _show(progress.console if sys.stderr.isatty() else Console(highlight=False), outcome, plan)
+    if not as_json:
+        _summary(tally, bad, each)
+    return 1 if bad else 0
+
+
+def _plans(dispatcher: Dispatcher, stream: BinaryIO) -> Iterator[list[Plan]]:
+    for record in records(stream):
+        if record.refusal:
+            yield dispatcher.refused(record.refusal)
+        else:
+            yield from dispatcher.plan_body(record.raw)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _show(console: Console, outcome: Settled, plan: Plan) -> None:
+    colour = _COLOURS.get(outcome.outcome, "red")
+    event = plan.event
+    call = "?" if event is None else f"{event.type} {event.event or event.name or event.group_id or ''}".strip()
+    console.print(f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]")
+    for request in plan.requests:
+        names = ", ".join(_item_name(item.data) for item in request.items)
+        console.print(f"          → {request.method} {request.endpoint.name}: {_plain(names)}")
+    if outcome.reason and outcome.outcome is not Outcome.DELIVERED:
+        console.print(f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]")
+
+
+def _item_name(data: bytes) -> str:
+    """Return what a person would call an item: its event type, or what it is about."""
+    item = _json.read(data)
+    if not isinstance(item, dict):
+        return str(item)
+    for key in ("event_type", "event", "group_value", "global_user_id"):
+        if isinstance(item.get(key), str):
+            return str(item[key])
+    return "user " + str(item.get("user_id") or item.get("device_id") or "?")
+
+
+def _plain(text: str) -> str:
+    """Return text whose brackets rich doesn't take for markup, without control characters."""
+    shown = "".join(one if one.isprintable() else "?" for one in text)
+    return shown.replace("[", "\\[")
+
+
+def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
+    console = Console(highlight=False)
+    table = Table("destination", "outcome", "reason", box=None)
+    table.add_column("events", justify="right")
+    for row in tally.settled():
+        table.add_row(row.destination, row.outcome.value, row.code.value if row.code else "", f"{row.times:,}")
+    if not table.row_count:
+        console.print("No events.")
+        return
+    console.print(table)
+    for number, outcome in enumerate(() if each else bad):
+        if number == _SHOWN:
+            console.print("… (--json shows them all)")
+            break
+        message = outcome.reason.message if outcome.reason else ""
+        console.print(f"[red]{outcome.outcome}[/] {_plain(outcome.message_id or '?')}: {_plain(message)}")

@@ -1,0 +1,67 @@
+"""What comes in: one event or a batch body, as text, bytes or a mapping, before anything is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from turnout._json import read
+from turnout.errors import Refusal
+from turnout.event import Event
+
+__all__ = ["Source", "encoded", "is_batch", "told_message_id"]
+
+Source = bytes | str | Mapping[str, Any] | Event
+"""What an event may be given as: JSON text, a mapping, or an event that was normalised before."""
+
+
+class _Keys(msgspec.Struct):
+    """The two keys that tell a batch body from an event."""
+
+    type: msgspec.Raw = msgspec.Raw()
+    batch: msgspec.Raw = msgspec.Raw()
+
+
+_keys = msgspec.json.Decoder(_Keys).decode
+
+
+def is_batch(source: Source) -> bool:
+    """Return whether `source` is a batch body: an object with `batch` and without `type`."""
+    if isinstance(source, Mapping):
+        return "batch" in source and source.get("type") is None
+    raw = encoded(source)
+    if raw is None or b'"batch"' not in raw:
+        return False
+    try:
+        keys = _keys(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return bool(bytes(keys.batch)) and bytes(keys.type) in (b"", b"null")
+
+
+def encoded(source: Source) -> bytes | None:
+    """Return the bytes of a JSON text, None for what is not a text or can't be encoded."""
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str):
+        return source.encode("utf-8", "surrogatepass")
+    return None
+
+
+def told_message_id(source: Source, new_id: Callable[[bytes], str]) -> str | None:
+    """Return the message id of an event that was refused, as far as it can be read; None where it can't."""
+    raw = encoded(source)
+    try:
+        told = read(raw) if raw is not None else source
+    except Refusal:
+        return None
+    if not isinstance(told, Mapping):
+        return None
+    own = told.get("messageId")
+    if isinstance(own, int) and not isinstance(own, bool):
+        return str(own)
+    if isinstance(own, str) and own:
+        return own
+    return new_id(raw) if raw is not None else None

@@ -1,0 +1,274 @@
+"""The command line: everything it does is a call of the Python API."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from turnout.errors import ConfigError, TurnoutError, did_you_mean
+
+if TYPE_CHECKING:
+    from turnout.dispatcher import Dispatcher
+    from turnout.reading import Record
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """A group that shows a user's mistakes as one sentence and knows the nearest command."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except TurnoutError as error:
+            raise _Mistake(str(error)) from None
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            hint = did_you_mean(args[0], self.commands) if args else ""
+            raise click.UsageError(f"{error.message}{hint}", context) from None
+
+
+class _Mistake(click.ClickException):
+    """A usage or configuration error."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"turnout: {self.format_message()}", file=file, err=True)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="turnout")
+def main() -> None:
+    """One event in, every destination right.
+
+    Plan, send and check Segment-style events, with destinations as plugins.
+    """
+    logging.basicConfig(format="turnout: %(message)s", level=logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose destinations and input."""
+    options = (
+        click.argument("file", default="-", metavar="[FILE|-]"),
+        click.option("--settings", metavar="FILE.json", help="A JSON object of the destination's settings."),
+        click.option("--config", metavar="turnout.toml", help="The configuration file."),
+    )
+    for option in options:
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("-d", "--destination", required=True, help="A destination of the configuration, else a plugin.")
+@_common
+@click.option("--now", metavar="ISO", help="The time that the clock shows.")
+@click.option("--show-secrets", is_flag=True, help="Show secrets instead of ***.")
+def plan(destination: str, settings: str | None, config: str | None, now: str | None, show_secrets: bool, file: str) -> None:
+    """Show the requests that events would cause; send nothing.
+
+    Input: JSON lines, or one JSON array. Output: one JSON line for each event, in the same order. Exit 0 when
+    nothing was invalid or failed, 1 when something was, 2 for a wrong command line or configuration.
+    """
+    from turnout import _json
+    from turnout.reasons import Outcome
+
+    dispatcher = _dispatcher([destination], settings, config, clock=_clock(now), new_id=_hash)
+    bad = False
+    out = click.get_binary_stream("stdout")
+    for record in _input(file):
+        for plans in _plans(dispatcher, record):
+            for one in plans:
+                bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
+                out.write(_json.compact(one.to_dict(show_secrets=show_secrets)) + b"\n")
+        if file == "-":
+            out.flush()
+    out.flush()
+    sys.exit(1 if bad else 0)
+
+
+def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
+    return iter([dispatcher.refused(record.refusal)]) if record.refusal else dispatcher.plan_body(record.raw)
+
+
+@main.command()
+@click.option("-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times.")
+@_common
+@click.option("--each", is_flag=True, help="Show every event, not only the summary.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON line for each event and destination.")
+def send(
+    destinations: tuple[str, ...], settings: str | None, config: str | None, each: bool, as_json: bool, file: str
+) -> None:
+    """Deliver events now, and show what became of them.
+
+    Nothing is kept for later: what can't be delivered is reported. Exit 0 when everything was delivered or
+    dropped on purpose, 1 when something was refused or not delivered.
+    """
+    from turnout._sendscreen import run
+
+    if config is None and not destinations and Path("turnout.toml").exists():
+        config = "turnout.toml"
+    if config is None and len(destinations) != 1:
+        raise ConfigError("There is no turnout.toml here. Name a configuration with --config, or a plugin with -d.")
+    dispatcher = _dispatcher(destinations or None, settings, config)
+    with _opened(file) as stream:
+        sys.exit(run(dispatcher, stream, each=each, as_json=as_json))
+
+
+@main.command()
+@click.argument("file", default="-", metavar="[FILE|-]")
+@click.option("--json", "as_json", is_flag=True, help="Write the problems as JSON lines.")
+def validate(file: str, as_json: bool) -> None:
+    """Check events against the common spec; every problem with its line and JSON Pointer.
+
+    Exit 0 when all events are good, 1 when one is not.
+    """
+    from turnout import _json
+    from turnout.dispatcher import Dispatcher
+
+    dispatcher = Dispatcher({}, new_id=_hash)
+    good = bad = 0
+    for record in _input(file):
+        for found in [record.refusal] if record.refusal else dispatcher.read_body(record.raw):
+            reason = getattr(found, "reason", None)
+            if reason is None:
+                good += 1
+                continue
+            bad += 1
+            if as_json:
+                problem = {"place": record.place, "code": reason.code, "message": reason.message, "path": reason.path}
+                click.echo(_json.compact(problem))
+            else:
+                click.echo(f"{record.place}: {reason.path or ''}{': ' if reason.path else ''}{reason.message} [{reason.code}]")
+    if not as_json:
+        click.echo(f"{good + bad} events: {good} good, {bad} refused")
+    sys.exit(1 if bad else 0)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Write them as JSON.")
+def plugins(as_json: bool) -> None:
+    """List what is installed: plugins, their distribution and version, and what is wrong with them.
+
+    Exit 1 when a plugin has a problem.
+    """
+    from turnout import _json
+    from turnout.destination import check_destination
+    from turnout.plugins import DESTINATIONS, GROUPS, check, installed
+
+    rows = []
+    for group, word in GROUPS.items():
+        for plugin in installed(group):
+            problem = check(plugin, accepts=check_destination if group == DESTINATIONS else None)
+            rows.append(
+                {
+                    "kind": word,
+                    "name": plugin.name,
+                    "distribution": plugin.distribution,
+                    "version": plugin.version,
+                    "value": plugin.value,
+                    "problem": problem,
+                }
+            )
+    if as_json:
+        click.echo(_json.compact(rows))
+    else:
+        _show_plugins(rows)
+    sys.exit(1 if any(row["problem"] for row in rows) else 0)
+
+
+def _show_plugins(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("kind", "name", "distribution", "version", "problem", box=None)
+    for row in rows:
+        table.add_row(row["kind"], row["name"], row["distribution"], row["version"], row["problem"] or "none")
+    Console(highlight=False).print(table)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="The port.")
+def simulate(name: str, host: str, port: int) -> None:
+    """Serve a vendor's simulator, for trying things without an account.
+
+    What it received can be read at /_turnout/ledger and /_turnout/state.
+    """
+    from turnout import plugins as installed_plugins
+
+    simulator = installed_plugins.load(installed_plugins.SIMULATORS, name)()
+    try:
+        simulator.run(host=host, port=port)
+    except ImportError as error:
+        raise ConfigError(f"The simulator needs {error.name}. Run: pip install 'turnout[server]'") from None
+    except OSError as error:
+        raise ConfigError(f"Can't listen on {host}:{port}: {error.strerror}. Choose another --port.") from None
+
+
+def _dispatcher(names: Any, settings: str | None, config: str | None, **options: Any) -> Dispatcher:
+    """Return the dispatcher for the destinations that a command line names."""
+    from turnout.destination import load_destination
+    from turnout.dispatcher import Dispatcher
+
+    given = _settings(settings)
+    if config is not None:
+        return Dispatcher.from_config(config, only=names, settings=given, **options)
+    name = names[0]
+    return Dispatcher({name: load_destination(name)(given, id=name)}, **options)
+
+
+def _settings(path: str | None) -> Mapping[str, Any]:
+    from turnout.strictjson import load_object
+
+    return {} if path is None else load_object(Path(path), "settings")
+
+
+def _clock(now: str | None) -> Callable[[], Any] | None:
+    if now is None:
+        return None
+    from turnout._times import parse
+
+    fixed = parse(now)
+    if fixed is None:
+        raise ConfigError(f"--now: '{now}' is not a time. Write it as 2026-01-31T12:00:00Z.")
+    return lambda: fixed
+
+
+def _hash(raw: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
+def _input(file: str) -> Iterator[Record]:
+    from turnout.reading import records
+
+    with _opened(file) as stream:
+        yield from records(stream)
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield click.get_binary_stream("stdin")
+        return
+    try:
+        stream = Path(file).open("rb")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file.") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror}.") from None
+    with stream:
+        yield stream

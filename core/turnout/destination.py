@@ -1,0 +1,202 @@
+"""What an author writes: a `Destination` with settings, endpoints and rules."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from turnout.endpoint import Endpoint, Item
+from turnout.errors import PluginError, did_you_mean
+from turnout.event import Event
+from turnout.plugins import DESTINATIONS, installed, load
+from turnout.settings import Config, Settings
+
+__all__ = ["CALL_TYPES", "Destination", "Made", "Rule", "load_destination", "origin", "rule"]
+
+CALL_TYPES = ("page", "screen", "identify", "track", "group", "alias", "delete")
+"""The call types of the common spec."""
+
+Made = Item | Iterable[Item] | None
+"""What a rule gives back: one item, several (a list, or a generator that yields them), or nothing."""
+
+When = str | tuple[str, ...] | Callable[[Config], bool] | None
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class Rule:
+    """One named mapping function: its id, the call types it handles, its condition and its docstring."""
+
+    __slots__ = ("call_types", "doc", "id", "when")
+
+    def __init__(self, rule_id: str, call_types: tuple[str, ...], when: When, doc: str) -> None:
+        self.id = rule_id
+        self.call_types = call_types
+        self.when = when
+        self.doc = doc
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Return the names of the settings in the condition, each with `not ` in front when it must be off."""
+        if isinstance(self.when, str):
+            return (self.when,)
+        return self.when if isinstance(self.when, tuple) else ()
+
+    def active(self, config: Config) -> bool:
+        """Return whether the condition holds with these settings."""
+        if callable(self.when):
+            return bool(self.when(config))
+        return all(_holds(name, config) for name in self.settings)
+
+
+def _holds(name: str, config: Config) -> bool:
+    if name.startswith("not "):
+        return not config[name[4:]]
+    return bool(config[name])
+
+
+def rule(*call_types: str, when: When = None) -> Callable[[_Method], _Method]:
+    """Mark a method as the rule for these call types; its name is the rule's id.
+
+    `when` switches it on: the name of a setting that must be on (`"not name"`: off), a tuple of such names
+    (all must hold), or a function of the settings. It is resolved once, when the destination is configured.
+    The method gets what `Destination.prepare` made of the event (by default the event) and gives back `Made`.
+    """
+    for call_type in call_types:
+        if call_type not in CALL_TYPES:
+            raise PluginError(f"@rule: '{call_type}' is no call type.{did_you_mean(call_type, CALL_TYPES)}")
+
+    def mark(method: _Method) -> _Method:
+        doc = inspect.cleandoc(method.__doc__ or "")
+        method.__turnout_rule__ = Rule(method.__name__, call_types, when, doc)  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+class Destination:
+    """A plugin that maps events to items for one vendor.
+
+    Class attributes: `name` is the key in `event.integrations`; `api` the version of the plugin API that it
+    was written for; `settings` a `Settings` schema; every `Endpoint` and every method marked with `@rule` is
+    found by itself. Rules run in the order in which they are written (those of base classes first).
+
+    `pure = True` promises that no rule changes anything inside an event. It is what every mapping should be,
+    and saves the private copy of the event that a destination gets otherwise.
+
+    Constructing one configures it: `Acme({"api_key": "…"})`. Raises `SettingsError`.
+    """
+
+    name: ClassVar[str] = ""
+    api: ClassVar[int] = 1
+    settings: ClassVar[type[Settings]] = Settings
+    pure: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the word of the configuration file
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.id = id or type(self).__name__.lower()
+        config = self.settings.configure(settings or {}, owner=f"destination '{self.id}'", environ=environ)
+        self._configure(config)
+
+    def _configure(self, config: Config) -> None:
+        self.config = config
+        self.endpoints: dict[str, Endpoint] = {}
+        for endpoint in declared_endpoints(type(self)):
+            self.endpoints[endpoint.name] = bound = endpoint.bind(config, self.name)
+            setattr(self, endpoint.name, bound)
+        self.rules: dict[str, tuple[tuple[str, Callable[[Any], Made]], ...]] = {}
+        self.switched_off: dict[str, tuple[Rule, ...]] = {}
+        for call_type in CALL_TYPES:
+            mine = [one for one in declared_rules(type(self)) if call_type in one.call_types]
+            self.rules[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.active(config))
+            self.switched_off[call_type] = tuple(one for one in mine if not one.active(config))
+        self.secret_bytes = tuple(msgspec.json.encode(secret)[1:-1] for secret in config.secret_values)
+        self._twin: Destination | None = None
+        self.configured()
+
+    def configured(self) -> None:
+        """Do once, after the settings are known, what would otherwise cost time for every event."""
+
+    def prepare(self, event: Event) -> Any:
+        """Return what the rules get: by default the event itself.
+
+        Override it to work out once what several rules need. It may raise `Refusal` or `Drop`.
+        """
+        return event
+
+    @property
+    def twin(self) -> Destination:
+        """Return the same destination with every secret replaced by `***`, for showing what it makes."""
+        if self._twin is None:
+            self._twin = _rebuild(type(self), self.id, self.config.masked())
+        return self._twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.id, self.config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} destination '{self.id}'>"
+
+
+def _rebuild(kind: type[Destination], id: str, config: Config) -> Destination:  # noqa: A002
+    made = object.__new__(kind)
+    made.id = id
+    made._configure(config)
+    return made
+
+
+def load_destination(name: str) -> type[Destination]:
+    """Return the destination class that is installed under this name; raises `PluginError`."""
+    found: type[Destination] = load(DESTINATIONS, name, accepts=check_destination)
+    return found
+
+
+def check_destination(loaded: Any) -> str | None:
+    """Return what keeps a loaded class from being a destination, or None."""
+    return None if issubclass(loaded, Destination) else "it is no subclass of turnout.Destination"
+
+
+def origin(kind: type) -> str:
+    """Return where a destination class comes from, as `turnout_acme of turnout-acme 1.2.0`."""
+    package = kind.__module__.partition(".")[0]
+    for plugin in installed(DESTINATIONS):
+        if plugin.value.partition(":")[0].partition(".")[0] == package:
+            return f"{package} of {plugin.distribution} {plugin.version}"
+    return f"{kind.__module__}.{kind.__qualname__}, not installed as a plugin"
+
+
+def declared_rules(kind: type[Destination]) -> list[Rule]:
+    """Return the rules of a destination class in the order in which they run."""
+    found: dict[str, Rule] = {}
+    for base in _bases_first(kind):
+        for name, method in vars(base).items():
+            mark = getattr(method, "__turnout_rule__", None)
+            if isinstance(mark, Rule):
+                found[name] = mark
+            elif name in found:
+                del found[name]
+    return list(found.values())
+
+
+def declared_endpoints(kind: type[Destination]) -> list[Endpoint]:
+    """Return the endpoints of a destination class in the order in which they are written."""
+    found: dict[str, Endpoint] = {}
+    for base in _bases_first(kind):
+        found.update({name: value for name, value in vars(base).items() if isinstance(value, Endpoint)})
+    return list(found.values())
+
+
+def _bases_first(kind: type) -> list[type]:
+    """Return the class and its bases, bases first and from left to right, so that mixins keep their order."""
+    ordered: dict[type, None] = {}
+    for base in kind.__bases__:
+        ordered.update(dict.fromkeys(_bases_first(base)))
+    ordered[kind] = None
+    return list(ordered)

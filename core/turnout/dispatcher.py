@@ -1,0 +1,228 @@
+"""The `Dispatcher`: one event in, for each destination a plan; and sending it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from turnout import plugins
+from turnout.config import Configuration, SendSettings, load_config
+from turnout.destination import Destination, load_destination
+from turnout.body import Source, encoded, is_batch, told_message_id
+from turnout.errors import ConfigError, Drop, Refusal
+from turnout.event import Event
+from turnout.hooks import Hooks
+from turnout.mapping import map_event
+from turnout.normalise import Normaliser
+from turnout.plan import Plan, Settled
+from turnout.reasons import Code, Outcome, Reason
+from turnout.settings import Config
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Dispatcher", "Source"]
+
+_logger = logging.getLogger("turnout")
+
+
+class Dispatcher:
+    """Takes events to configured destinations; the same calls as the command line's, for code.
+
+    It keeps no state: it can be pickled and used from several threads. `destinations` are configured
+    destinations, or a mapping of ids to them. `hooks` are objects with `@turnout.hookimpl` functions.
+    `clock` and `new_id` are where times and missing message ids come from; `transport` is handed to httpx.
+    """
+
+    def __init__(
+        self,
+        destinations: Mapping[str, Destination] | Iterable[Destination],
+        *,
+        hooks: Iterable[object] = (),
+        clock: Callable[[], datetime] | None = None,
+        new_id: Callable[[bytes], str] | None = None,
+        send: Config | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.destinations = _named(destinations)
+        self.hooks = Hooks(hooks)
+        self.normaliser = Normaliser(clock=clock, new_id=new_id)
+        self.send_settings = send or SendSettings.configure({}, owner="[send]")
+        self.transport = transport
+        self._targets = tuple(self.destinations.values())
+
+    @classmethod
+    def from_config(
+        cls,
+        path: Any,
+        *,
+        environ: Mapping[str, str] | None = None,
+        only: Iterable[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Dispatcher:
+        """Return a dispatcher for a `turnout.toml` (a path, or a `Configuration` that was read before).
+
+        `only` takes just the destinations of these ids; `settings` are laid over theirs. Other keyword
+        arguments go to the constructor. Raises `ConfigError`.
+        """
+        configuration = path if isinstance(path, Configuration) else load_config(path, environ)
+        names = configuration.destinations if only is None else only
+        destinations = {}
+        for name in names:
+            plugin, given = configuration.destination(name)
+            kind = load_destination(plugin)
+            destinations[name] = kind({**given, **(settings or {})}, id=name, environ=environ)
+        hooks = [_hook(name, *instance, environ) for name, instance in configuration.hooks.items()]
+        return cls(destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options)
+
+    def plan(self, event: Source) -> list[Plan]:
+        """Return what `event` becomes at each destination; nothing is sent.
+
+        `event` is JSON text (bytes or str), a mapping, or an `Event`. An event that can't be accepted gets a
+        plan with the outcome `invalid` for each destination; this method raises nothing for a bad event.
+        """
+        try:
+            accepted = self.normaliser.event(event)
+            if self.hooks.before_mapping:
+                accepted = self._changed(accepted)
+        except Refusal as refusal:
+            return self._all(event, Outcome.INVALID, refusal.reason)
+        except Drop as drop:
+            return self._all(accepted, Outcome.DROPPED, drop.reason)
+        except _HookError as error:
+            return self._all(accepted, Outcome.FAILED, error.reason)
+        plans = [map_event(target, accepted) for target in self._targets]
+        if self.hooks.planned:
+            self._observe(accepted, plans)
+        return plans
+
+    def _changed(self, event: Event) -> Event:
+        """Return what the hooks make of an event before it is mapped."""
+        for change in self.hooks.before_mapping:
+            try:
+                changed = change(event=event)
+                event = event if changed is None else self.normaliser.event(changed)
+            except (Drop, Refusal):
+                raise
+            except Exception as error:
+                message = f"The hook turnout_before_mapping of {_named_hook(change)} raised {type(error).__name__}."
+                _logger.exception("%s", message)
+                raise _HookError(Code.PLUGIN_RAISED, message) from error
+        return event
+
+    def _observe(self, event: Source, plans: Iterable[Plan]) -> None:
+        for observe in self.hooks.planned:
+            for plan in plans:
+                _call(observe, event=event, plan=plan)
+
+    def plan_body(self, body: Source) -> Iterator[list[Plan]]:
+        """Yield what `plan` returns for one event, or for each event of a batch body (`{"batch": [...]}`)."""
+        for found in self.read_body(body):
+            yield self.refused(found) if isinstance(found, Refusal) else self.plan(found)
+
+    def read_body(self, body: Source) -> Iterator[Event | Refusal]:
+        """Yield the normalised event of `body`, or those of a batch body; for a bad one, the refusal."""
+        try:
+            if is_batch(body):
+                yield from self.normaliser.batch(body)
+            else:
+                yield self.normaliser.event(body)
+        except Refusal as refusal:
+            refusal.source = refusal.source or encoded(body)
+            yield refusal
+
+    def refused(self, refusal: Refusal) -> list[Plan]:
+        """Return the plans of an event that can't be accepted: `invalid` at each destination."""
+        return self._all(refusal.source or b"", Outcome.INVALID, refusal.reason)
+
+    def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
+        message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
+        plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
+        self._observe(event, plans)
+        return plans
+
+    def send(self, events: Iterable[Source]) -> list[Settled]:
+        """Deliver events now and return the outcome of each at each destination, in the order of the events.
+
+        Nothing is kept: what could not be delivered within the attempts of `[send]` has the outcome `dead`.
+        Not to be called from a running event loop; use `send_async` there.
+        """
+        import asyncio
+
+        return asyncio.run(self.send_async(events))
+
+    async def send_async(self, events: Iterable[Source]) -> list[Settled]:
+        """Deliver events now, as `send` does, from asyncio."""
+        return [outcome async for outcome in self.stream(events)]
+
+    async def stream(self, events: Iterable[Source], *, chunk: int = 500) -> AsyncIterator[Settled]:
+        """Yield the outcomes as they are settled, holding at most `chunk` events at a time."""
+        plans = (row for event in events for row in self.plan_body(event))
+        async for outcome, _ in self.stream_plans(plans, chunk=chunk):
+            yield outcome
+
+    async def stream_plans(
+        self, plans: Iterable[list[Plan]], *, chunk: int = 500
+    ) -> AsyncIterator[tuple[Settled, Plan]]:
+        """Deliver plans that `plan` returned, and yield each outcome with its plan, in order."""
+        from turnout.delivery import Deliverer
+
+        async with Deliverer(self.send_settings, self.transport) as deliverer:
+            async for outcome, plan in deliverer.deliver(plans, chunk):
+                for observe in self.hooks.settled:
+                    _call(observe, outcome=outcome)
+                yield outcome, plan
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (self.destinations, self.hooks, self.normaliser, self.send_settings, self.transport)
+        return _restore, (type(self), *state)
+
+
+class _HookError(Refusal):
+    """A hook raised an exception."""
+
+
+def _call(observe: Callable[..., None], **given: object) -> None:
+    """Call an observer; what it raises is its own affair."""
+    try:
+        observe(**given)
+    except Exception:
+        _logger.exception("An observing hook of %s raised.", _named_hook(observe))
+
+
+def _named_hook(function: Callable[..., object]) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"
+
+
+def _hook(name: str, plugin: str, given: dict[str, Any], environ: Mapping[str, str] | None) -> object:
+    kind = plugins.load(plugins.HOOKS, plugin)
+    return kind(given, owner=f"hook '{name}'", environ=environ)
+
+
+def _named(destinations: Mapping[str, Destination] | Iterable[Destination]) -> dict[str, Destination]:
+    if isinstance(destinations, Mapping):
+        for name, destination in destinations.items():
+            destination.id = name
+        return dict(destinations)
+    named: dict[str, Destination] = {}
+    for destination in destinations:
+        if destination.id in named:
+            raise ConfigError(f"Two destinations have the id '{destination.id}'. Give one of them another id=.")
+        named[destination.id] = destination
+    return named
+
+
+def _restore(
+    kind: type[Dispatcher],
+    destinations: dict[str, Destination],
+    hooks: Hooks,
+    normaliser: Normaliser,
+    send: Config,
+    transport: Any,
+) -> Dispatcher:
+    made = kind(destinations, send=send, transport=transport)
+    made.hooks, made.normaliser = hooks, normaliser
+    return made

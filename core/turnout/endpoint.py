@@ -1,0 +1,312 @@
+"""Where a destination's items go and how: URL, body, authentication, limits, and how to read an answer."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+
+import msgspec
+
+from turnout.answer import Reader, read_status
+from turnout.errors import ConfigError
+from turnout.settings import Config
+
+__all__ = [
+    "ITEMS",
+    "Auth",
+    "Batch",
+    "Body",
+    "Endpoint",
+    "Item",
+    "basic",
+    "bearer",
+    "form_body",
+    "json_body",
+    "setting",
+    "share",
+]
+
+_encode = msgspec.json.Encoder().encode
+_MASK = "***"
+
+
+class _Placeholder(msgspec.Struct, frozen=True):
+    """Stands in a template for the items (no name) or for the value of a setting."""
+
+    setting: str | None = None
+
+
+ITEMS = _Placeholder()
+"""In a body template: the place of the items. Alone, it makes a body that is the list of the items."""
+
+
+def setting(name: str) -> Any:
+    """Return a placeholder for the value of the setting `name`, for body templates and headers.
+
+    A secret that is placed so is masked wherever the request is shown.
+    """
+    return _Placeholder(name)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """How much one request may hold: at most `items` items and `bytes` bytes of body."""
+
+    items: int = 1
+    bytes: int = 1_000_000
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """An `authorization` header made from settings; made by `basic` and `bearer`."""
+
+    scheme: str
+    names: tuple[str, ...]
+
+    def value(self, config: Config, masked: bool) -> str:
+        """Return the header's value; masked, the scheme and three stars."""
+        if masked:
+            return f"{self.scheme} {_MASK}"
+        parts = [str(config[name]) for name in self.names]
+        if self.scheme == "Basic":
+            return "Basic " + base64.b64encode(":".join(parts).encode()).decode()
+        return f"{self.scheme} {parts[0]}"
+
+
+def basic(user: str, password: str) -> Auth:
+    """Return HTTP Basic authentication from the settings of these two names."""
+    return Auth("Basic", (user, password))
+
+
+def bearer(token: str) -> Auth:
+    """Return bearer authentication from the setting of this name."""
+    return Auth("Bearer", (token,))
+
+
+def share(fields: Mapping[str, Any]) -> bytes:
+    """Return `fields` encoded once, to be given to several calls of `Endpoint.item`."""
+    return _encode(fields)[1:-1]
+
+
+class Item(msgspec.Struct):
+    """One object for a vendor, bound to one endpoint.
+
+    `data` is its JSON text; `key` the idempotency key that the vendor honours (None: it has none);
+    `rule` the id of the rule that made it, which the framework fills in.
+    """
+
+    endpoint: BoundEndpoint
+    data: bytes
+    key: str | None = None
+    rule: str = ""
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The envelope of a request, made by `json_body` and `form_body`."""
+
+    template: Any
+    form: bool = False
+
+    @property
+    def content_type(self) -> str:
+        """Return the media type of the encoded body."""
+        return "application/x-www-form-urlencoded" if self.form else "application/json"
+
+    def bind(self, config: Config) -> BoundBody:
+        """Return the envelope with the settings filled in."""
+        return _bind_form(self.template, config) if self.form else _bind_json(self.template, config)
+
+
+class BoundBody(msgspec.Struct, frozen=True):
+    """An envelope with its settings: what stands before, between and after the items."""
+
+    before: bytes
+    after: bytes
+    opening: bytes
+    separator: bytes
+    closing: bytes
+    quoted: bool = False
+    bare: bool = False
+    """A single item stands alone, without the list around it."""
+    json_fields: frozenset[str] = frozenset()
+
+    @property
+    def overhead(self) -> int:
+        """Return the bytes of the envelope without any item."""
+        return len(self.before) + len(self.after) + len(self.opening) + len(self.closing)
+
+    def wire(self, data: bytes) -> bytes:
+        """Return an item's bytes as they stand in the body."""
+        return quote_plus(data).encode() if self.quoted else data
+
+    def join(self, pieces: Sequence[bytes]) -> bytes:
+        """Return the body that holds these items, each in its wire form."""
+        if self.bare and len(pieces) == 1:
+            return self.before + pieces[0] + self.after
+        listed = self.opening + self.separator.join(pieces) + self.closing
+        return self.before + listed + self.after
+
+    def decode(self, body: bytes) -> Any:
+        """Return the body as plain data: a form as the object of its fields, its JSON fields decoded."""
+        if not self.quoted:
+            return msgspec.json.decode(body)
+        fields = parse_qsl(body.decode(), keep_blank_values=True)
+        return {key: msgspec.json.decode(text) if key in self.json_fields else text for key, text in fields}
+
+
+def json_body(template: Any) -> Body:
+    """Return a JSON envelope: `{"api_key": setting("api_key"), "events": ITEMS}`, or `ITEMS` alone."""
+    return Body(template)
+
+
+def form_body(template: Mapping[str, Any]) -> Body:
+    """Return a form envelope, each field URL-encoded as UTF-8.
+
+    The field that is `ITEMS` holds JSON: one object, or the list of several. Other fields that are not text
+    are JSON as well.
+    """
+    return Body(dict(template), form=True)
+
+
+_MARK = "\x00items\x00"
+_ENCODED_MARK = _encode(_MARK)
+
+
+def _fill(value: Any, config: Config) -> Any:
+    if isinstance(value, _Placeholder):
+        return _MARK if value.setting is None else config[value.setting]
+    if isinstance(value, Mapping):
+        return {key: _fill(inner, config) for key, inner in value.items()}
+    return [_fill(inner, config) for inner in value] if isinstance(value, list) else value
+
+
+def _bind_json(template: Any, config: Config) -> BoundBody:
+    before, mark, after = _encode(_fill(template, config)).partition(_ENCODED_MARK)
+    if not mark:
+        raise ConfigError("A body template needs ITEMS in one place.")
+    return BoundBody(before, after, b"[", b",", b"]")
+
+
+def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
+    fields = []
+    decoded = set()
+    for name, value in template.items():
+        filled = _fill(value, config)
+        if filled == _MARK or not isinstance(filled, str):
+            decoded.add(name)
+        text = filled if isinstance(filled, str) else _encode(filled).decode()
+        fields.append(f"{quote_plus(name)}={_MARK if filled == _MARK else quote_plus(text)}")
+    before, mark, after = "&".join(fields).partition(_MARK)
+    if not mark:
+        raise ConfigError("A body template needs ITEMS in one place.")
+    return BoundBody(
+        before.encode(), after.encode(), b"%5B", b"%2C", b"%5D", quoted=True, bare=True, json_fields=frozenset(decoded)
+    )
+
+
+class Endpoint:
+    """Where items go and how; a class attribute of a destination.
+
+    `url` is a template in which `{name}` stands for a setting, or a function of the settings. `body` is the
+    envelope, `batch` its limits, `read` turns an answer into one verdict for each item (by default, judged by
+    the status alone). `doc` is one sentence for the generated page.
+
+    Inside a configured destination the attribute is *bound*: it knows the settings, and `base_url`, when set,
+    has replaced scheme and host.
+    """
+
+    name = ""
+    owner = ""
+    """The name of the destination that it belongs to, once bound."""
+
+    def __init__(
+        self,
+        method: str,
+        url: str | Callable[[Config], str],
+        *,
+        body: Body,
+        auth: Auth | None = None,
+        headers: Mapping[str, Any] | None = None,
+        batch: Batch = Batch(),
+        read: Reader = read_status,
+        doc: str = "",
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.body = body
+        self.auth = auth
+        self.headers = dict(headers or {})
+        self.batch = batch
+        self.read = read
+        self.doc = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def item(self, value: Any, shared: bytes = b"", *, key: str | None = None) -> Item:
+        """Return an item for this endpoint (see `BoundEndpoint.item`)."""
+        raise ConfigError(f"The endpoint '{self.name}' is not configured: use it through a destination's instance.")
+
+    def bind(self, config: Config, owner: str = "") -> BoundEndpoint:
+        """Return this endpoint with the settings filled in, and a twin for showing it without secrets."""
+        bound = BoundEndpoint(self, config, owner)
+        bound.masked = BoundEndpoint(self, config.masked(), owner, masked=True)
+        return bound
+
+
+class BoundEndpoint(Endpoint):
+    """An endpoint of a configured destination: `target`, `sent_headers` and `envelope` are ready to be used."""
+
+    masked: BoundEndpoint
+
+    def __init__(self, plain: Endpoint, config: Config, owner: str = "", masked: bool = False) -> None:
+        super().__init__(
+            plain.method,
+            plain.url,
+            body=plain.body,
+            auth=plain.auth,
+            headers=plain.headers,
+            batch=plain.batch,
+            read=plain.read,
+            doc=plain.doc,
+        )
+        self.name = plain.name
+        self.owner = owner
+        self.envelope = plain.body.bind(config)
+        self.target = _target(plain.url, config)
+        self.sent_headers = {"content-type": plain.body.content_type}
+        for name, value in plain.headers.items():
+            self.sent_headers[name.lower()] = str(_fill(value, config))
+        if plain.auth:
+            self.sent_headers["authorization"] = plain.auth.value(config, masked)
+        self.roomy = plain.batch.bytes // 3 - self.envelope.overhead
+        """Items of up to this many bytes fit into a request in any encoding."""
+
+    def item(self, value: Any, shared: bytes = b"", *, key: str | None = None) -> Item:
+        """Return an item for this endpoint.
+
+        `value` is the vendor's object (a JSON object, or any JSON value when `shared` is not used). `shared`
+        holds more fields of the same object, encoded once by `share`; no field may stand in both. `key` is
+        the idempotency key that the vendor will see, when it has one.
+        """
+        data = _encode(value)
+        if shared:
+            data = data[:-1] + b"," + shared + b"}" if len(data) > 2 else b"{" + shared + b"}"
+        return Item(self, data, key)
+
+
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+def _target(url: str | Callable[[Config], str], config: Config) -> str:
+    if callable(url):
+        target = url(config)
+    else:
+        target = _FIELD.sub(lambda found: quote(str(config[found[1]]), safe="*"), url)
+    base = str(config["base_url"])
+    if not base:
+        return target
+    parts = urlsplit(target)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{base.rstrip('/')}{parts.path}{query}"

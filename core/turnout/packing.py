@@ -1,0 +1,116 @@
+"""Items into requests: within each endpoint's limits, and in the order that each user needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from turnout.endpoint import BoundEndpoint, Item
+
+__all__ = ["Request", "pack", "waves"]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request that packs one or more items of one endpoint."""
+
+    endpoint: BoundEndpoint
+    items: tuple[Item, ...]
+
+    @property
+    def method(self) -> str:
+        """Return the HTTP method."""
+        return self.endpoint.method
+
+    @property
+    def url(self) -> str:
+        """Return the URL, secrets included."""
+        return self.endpoint.target
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers with lower-case names, secrets included."""
+        return self.endpoint.sent_headers
+
+    @property
+    def body(self) -> bytes:
+        """Return the bytes of the body, secrets included."""
+        return _body(self.endpoint, self.items)
+
+    @property
+    def rules(self) -> list[str]:
+        """Return the id of the rule that made each item."""
+        return [item.rule for item in self.items]
+
+    def to_dict(self, *, show_secrets: bool = False) -> dict[str, Any]:
+        """Return the request as `turnout plan` shows it, the body decoded from the bytes that would be sent."""
+        shown = self.endpoint if show_secrets else self.endpoint.masked
+        return {
+            "endpoint": shown.name,
+            "method": shown.method,
+            "url": shown.target,
+            "headers": dict(shown.sent_headers),
+            "rules": self.rules,
+            "body": shown.envelope.decode(_body(shown, self.items)),
+        }
+
+
+def _body(endpoint: BoundEndpoint, items: Sequence[Item]) -> bytes:
+    envelope = endpoint.envelope
+    return envelope.join([envelope.wire(item.data) for item in items])
+
+
+def pack(items: Iterable[Item]) -> list[Request]:
+    """Return the requests for items that must keep their order, as those of one event or one user.
+
+    Neighbours of one endpoint share a request as far as its limits allow.
+    """
+    requests: list[Request] = []
+    run: list[Item] = []
+    for item in items:
+        if run and run[-1].endpoint is not item.endpoint:
+            requests.extend(_split(run))
+            run = []
+        run.append(item)
+    if run:
+        requests.extend(_split(run))
+    return requests
+
+
+def waves(entries: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[list[Request]]:
+    """Yield the requests for the items of many users, in waves that have to be sent one after the other.
+
+    `entries` holds each event's user key and items. Within a wave, requests of different endpoints are
+    independent of each other; requests of one endpoint have to be sent in the order given. So each user's
+    items arrive in order, across endpoints, in as few requests as possible.
+    """
+    planned: list[dict[int, list[Item]]] = []
+    last: dict[str, tuple[int, int]] = {}
+    for user, items in entries:
+        for item in items:
+            wave, endpoint = last.get(user, (0, 0))
+            if endpoint and endpoint != id(item.endpoint):
+                wave += 1
+            last[user] = wave, id(item.endpoint)
+            if wave == len(planned):
+                planned.append({})
+            planned[wave].setdefault(id(item.endpoint), []).append(item)
+    for lanes in planned:
+        yield [request for run in lanes.values() for request in _split(run)]
+
+
+def _split(run: Sequence[Item]) -> Iterator[Request]:
+    """Yield the requests for items of one endpoint, each as full as the endpoint's limits allow."""
+    endpoint = run[0].endpoint
+    envelope, batch = endpoint.envelope, endpoint.batch
+    room = batch.bytes - envelope.overhead
+    between = len(envelope.separator)
+    start = size = 0
+    for index, item in enumerate(run):
+        length = len(envelope.wire(item.data)) + between
+        if index > start and (index - start >= batch.items or size + length > room + between):
+            yield Request(endpoint, tuple(run[start:index]))
+            start, size = index, 0
+        size += length
+    yield Request(endpoint, tuple(run[start:]))

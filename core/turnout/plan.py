@@ -1,0 +1,88 @@
+"""What became of one event at one destination: the `Plan` before sending, and the `Settled` outcome after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from turnout.destination import Destination
+from turnout.endpoint import Item
+from turnout.event import Event
+from turnout.packing import Request, pack
+from turnout.reasons import Outcome, Reason
+
+__all__ = ["Note", "Plan", "Settled"]
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something that a rule left out on purpose and that a person should know: `message` and JSON Pointer."""
+
+    message: str
+    path: str | None = None
+
+
+class Plan(msgspec.Struct):
+    """The items that one event becomes at one destination, or the reason why there are none.
+
+    `user` is the key by which order is kept: `userId`, else `anonymousId`.
+    """
+
+    message_id: str | None
+    destination: str
+    outcome: Outcome
+    reason: Reason | None = None
+    items: list[Item] = []
+    user: str = ""
+    event: Event | None = None
+    """The event that was mapped; None when it could not be accepted."""
+    target: Destination | None = None
+
+    @property
+    def requests(self) -> list[Request]:
+        """Return the requests that hold the items of this event only."""
+        return pack(self.items)
+
+    def to_dict(self, *, show_secrets: bool = False) -> dict[str, Any]:
+        """Return the line that `turnout plan` writes for it (contract 5.1), as plain data."""
+        from turnout.mapping import showable
+
+        items = self.items if show_secrets else showable(self)
+        return {
+            "message_id": self.message_id,
+            "destination": self.destination,
+            "outcome": self.outcome.value,
+            "reason": reason_dict(self.reason),
+            "requests": [request.to_dict(show_secrets=show_secrets) for request in pack(items)],
+        }
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The outcome of one event at one destination after `send`."""
+
+    message_id: str | None
+    destination: str
+    outcome: Outcome
+    reason: Reason | None = None
+    items: int = 0
+    """How many items it became."""
+    attempts: int = 0
+    """How many requests carried the item that took the most."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "message_id": self.message_id,
+            "destination": self.destination,
+            "outcome": self.outcome.value,
+            "reason": reason_dict(self.reason),
+            "items": self.items,
+            "attempts": self.attempts,
+        }
+
+
+def reason_dict(reason: Reason | None) -> dict[str, Any] | None:
+    """Return a reason as plain data, or None."""
+    if reason is None:
+        return None
+    return {"code": reason.code.value, "message": reason.message, "path": reason.path}
