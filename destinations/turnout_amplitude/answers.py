@@ -1,0 +1,96 @@
+"""How Amplitude answers, item by item.
+
+Source: HTTP V2 and Batch API documentation; the loop over `400` follows Amplitude's own Python SDK: drop the indexes
+that the answer lists, send the rest again, and expect another 400 for the next bad one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnout import Answer, Code, Fate, Reason, Verdict, read_status
+
+__all__ = ["read_events", "read_form"]
+
+_INDEXED = ("events_with_invalid_fields", "events_with_missing_fields", "events_with_invalid_id_lengths")
+_PAUSE = 30.0
+_QUOTA_PAUSE = 3600.0
+
+
+def read_events(answer: Answer, count: int) -> list[Verdict]:
+    """Return the fate of each event of a `/2/httpapi` or `/batch` request."""
+    if answer.status == 400:
+        return _bad_request(answer, count)
+    if answer.status == 429:
+        return _throttled(answer, count)
+    if answer.status == 403:
+        return [_refused(answer.words())] * count
+    return read_status(answer, count)
+
+
+def read_form(answer: Answer, count: int) -> list[Verdict]:
+    """Return the fate of each item of a form request (identify, group identify, user mapping).
+
+    A wrong key is told by the text `invalid api_key`, whatever the status (Segment's classic code checks it).
+    """
+    if b"invalid api" in answer.body.lower():
+        return [_setup(answer)] * count
+    if answer.status == 400 and count > 1:
+        return [Verdict(Fate.SPLIT)] * count
+    if answer.status == 429:
+        return [Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, answer.words()), 15.0)] * count
+    return read_status(answer, count)
+
+
+def _bad_request(answer: Answer, count: int) -> list[Verdict]:
+    body = answer.json()
+    told = body if isinstance(body, Mapping) else {}
+    error = str(told.get("error", ""))
+    if error.lower().startswith("invalid api key") or told.get("missing_field") == "api_key":
+        return [_setup(answer)] * count
+    named = _named(told, count)
+    if named:
+        resend = Verdict(Fate.RESEND)
+        return [_refused(named[index]) if index in named else resend for index in range(count)]
+    return [Verdict(Fate.SPLIT) if count > 1 else _refused(answer.words())] * count
+
+
+def _named(told: Mapping[str, Any], count: int) -> dict[int, str]:
+    """Return what the answer says of each event that it names by index."""
+    named: dict[int, str] = {}
+    error = str(told.get("error", "refused"))
+    for key in _INDEXED:
+        fields = told.get(key)
+        for field, indexes in fields.items() if isinstance(fields, Mapping) else ():
+            for index in _indexes(indexes, count):
+                named[index] = f"HTTP 400: {error} ({key}: {field})"
+    for index in _indexes(told.get("silenced_events"), count):
+        named[index] = f"HTTP 400: {error} (silenced_events)"
+    return named
+
+
+def _throttled(answer: Answer, count: int) -> list[Verdict]:
+    body = answer.json()
+    told = body if isinstance(body, Mapping) else {}
+    quota = told.get("exceeded_daily_quota_users") or told.get("exceeded_daily_quota_devices")
+    reason = Reason(Code.RATE_LIMITED, answer.words())
+    pause = Verdict(Fate.RETRY, reason, _QUOTA_PAUSE if quota else _PAUSE)
+    named = set(_indexes(told.get("throttled_events"), count))
+    if not named:
+        return [pause] * count
+    return [pause if index in named else Verdict(Fate.RESEND) for index in range(count)]
+
+
+def _indexes(value: object, count: int) -> Iterable[int]:
+    if not isinstance(value, list):
+        return ()
+    return (index for index in value if isinstance(index, int) and 0 <= index < count)
+
+
+def _refused(words: str) -> Verdict:
+    return Verdict(Fate.REFUSED, Reason(Code.VENDOR_REFUSED, words))
+
+
+def _setup(answer: Answer) -> Verdict:
+    return Verdict(Fate.SETUP, Reason(Code.CREDENTIALS_REFUSED, f"Amplitude refused the API key (HTTP {answer.status})."))

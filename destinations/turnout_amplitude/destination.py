@@ -1,0 +1,121 @@
+"""The Amplitude destination: endpoints, and the rules of all topics together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from turnout import ITEMS, Batch, Config, Destination, Endpoint, Event, basic, form_body, json_body, setting
+from turnout_amplitude.answers import read_events, read_form
+from turnout_amplitude.call import Call
+from turnout_amplitude.context import context_reader
+from turnout_amplitude.groups import GroupRules
+from turnout_amplitude.identity import IdentityRules
+from turnout_amplitude.orders import OrderRules
+from turnout_amplitude.pages import PageRules
+from turnout_amplitude.settings import AmplitudeSettings
+from turnout_amplitude.tracks import TrackRules
+
+__all__ = ["Amplitude"]
+
+_EVENTS = {"api_key": setting("api_key"), "events": ITEMS, "options": {"min_id_length": 1}}
+
+
+def _api(path: str) -> Callable[[Config], str]:
+    def url(config: Config) -> str:
+        host = "api.eu.amplitude.com" if config.endpoint == "EU" else "api2.amplitude.com"
+        return f"https://{host}{path}"
+
+    return url
+
+
+def _usermap(config: Config) -> str:
+    host = "api.eu.amplitude.com" if config.endpoint == "EU" else "api.amplitude.com"
+    return f"https://{host}/usermap"
+
+
+def _deletions(config: Config) -> str:
+    host = "analytics.eu.amplitude.com" if config.endpoint == "EU" else "amplitude.com"
+    return f"https://{host}/api/2/deletions/users"
+
+
+class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, Destination):
+    """Amplitude, through its HTTP V2, Batch, Identify, Group Identify, User Mapping and User Privacy APIs."""
+
+    name = "Amplitude"
+    api = 1
+    settings = AmplitudeSettings
+    pure = True
+
+    events = Endpoint(
+        "POST",
+        _api("/2/httpapi"),
+        body=json_body(_EVENTS),
+        batch=Batch(items=2000, bytes=1_000_000),
+        read=read_events,
+        doc="Events (HTTP V2). AMP-HTTP-01, AMP-GEN-08.",
+    )
+    batch = Endpoint(
+        "POST",
+        _api("/batch"),
+        body=json_body(_EVENTS),
+        batch=Batch(items=2000, bytes=20_000_000),
+        read=read_events,
+        doc="Events, with `send_to_batch_endpoint`. AMP-HTTP-02.",
+    )
+    identify = Endpoint(
+        "POST",
+        _api("/identify"),
+        body=form_body({"api_key": setting("api_key"), "identification": ITEMS, "options": {"min_id_length": 1}}),
+        batch=Batch(items=2000, bytes=1_000_000),
+        read=read_form,
+        doc="User properties and group membership. AMP-HTTP-03, AMP-HTTP-09.",
+    )
+    groupidentify = Endpoint(
+        "POST",
+        _api("/groupidentify"),
+        body=form_body({"api_key": setting("api_key"), "identification": ITEMS}),
+        batch=Batch(items=1024, bytes=1_000_000),
+        read=read_form,
+        doc="Group properties. AMP-HTTP-04.",
+    )
+    usermap = Endpoint(
+        "POST",
+        _usermap,
+        body=form_body({"api_key": setting("api_key"), "mapping": ITEMS}),
+        batch=Batch(items=2000, bytes=1_000_000),
+        read=read_form,
+        doc="Alias and unmapping. AMP-HTTP-05.",
+    )
+    deletions = Endpoint(
+        "POST",
+        _deletions,
+        body=json_body({"user_ids": ITEMS, "requester": "turnout", "ignore_invalid_id": "true"}),
+        auth=basic("api_key", "secret_key"),
+        batch=Batch(items=100),
+        doc="User deletion, on the analytics host. AMP-HTTP-08, AMP-DEL-01.",
+    )
+
+    def configured(self) -> None:
+        """Choose the events endpoint and the readers once."""
+        self.target = self.batch if self.config.send_to_batch_endpoint else self.events
+        self.context = context_reader(self.config)
+        self.device_id = _anonymous_first if self.config.prefer_anonymous_id_for_device_id else _device_first
+
+    def prepare(self, event: Event) -> Call:
+        """Return the call that the rules work with."""
+        return Call(self, event)
+
+
+def _device_first(event: Event) -> tuple[str | None, str]:
+    """Return `context.device.id`, else `anonymousId`, with its pointer (AMP-DEV-01)."""
+    return (event.context.device.id, "/context/device/id") if event.context.device.id else (event.anonymous_id, "/anonymousId")
+
+
+def _anonymous_first(event: Event) -> tuple[str | None, str]:
+    """Return `anonymousId`, else `context.device.id`, with its pointer (AMP-DEV-02)."""
+    if event.anonymous_id:
+        return event.anonymous_id, "/anonymousId"
+    return event.context.device.id or None, "/context/device/id"
+
+

@@ -1,0 +1,60 @@
+"""Group calls: the user's membership, and the group's own properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from turnout import Code, Destination, Item, Refusal, rule
+from turnout_amplitude.call import Call
+from turnout_amplitude.identity import identification
+from turnout_amplitude.values import text_of
+
+__all__ = ["GroupRules"]
+
+LEGACY_TYPE = "[Segment] Group"
+
+if TYPE_CHECKING:
+    from turnout import Endpoint
+
+    class _Base(Destination):
+        identify: Endpoint
+        groupidentify: Endpoint
+else:
+    _Base = object
+
+
+class GroupRules(_Base):
+    """Type and value of the group come from two traits, named by `group_type_trait` and `group_value_trait`."""
+
+    @rule("group")
+    def grouped(self, call: Call) -> Item:
+        """Associate the user with the group, also as a user property.
+
+        Without both settings and both traits: type `[Segment] Group`, value the group id.
+        AMP-GROUP-01, AMP-GROUP-02, AMP-GROUP-05, AMP-GROUP-07, AMP-GROUP-08, AMP-GROUP-09.
+        """
+        if call.event.group_id is None:
+            raise Refusal(Code.ID_REQUIRED, "group needs a groupId.", "/groupId")
+        kind, value = self._mapped(call) or (LEGACY_TYPE, call.event.group_id)
+        fields = identification(call)
+        fields["groups"] = {kind: value}
+        fields["user_properties"] = {kind: value}
+        return self.identify.item(fields)
+
+    @rule("group", when=("group_type_trait", "group_value_trait"))
+    def group_described(self, call: Call) -> Iterator[Item]:
+        """Send all traits as properties of the group. AMP-GROUP-02, AMP-HTTP-04; not for a legacy group, AMP-GROUP-05."""
+        mapped = self._mapped(call)
+        if mapped is not None:
+            kind, value = mapped
+            yield self.groupidentify.item(
+                {"group_type": kind, "group_value": value, "group_properties": call.event.traits}
+            )
+
+    def _mapped(self, call: Call) -> tuple[str, str] | None:
+        config, traits = self.config, call.event.traits
+        if not (config.group_type_trait and config.group_value_trait):
+            return None
+        kind, value = text_of(traits.get(config.group_type_trait)), text_of(traits.get(config.group_value_trait))
+        return (kind, value) if kind is not None and value is not None else None

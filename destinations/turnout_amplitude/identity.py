@@ -1,0 +1,82 @@
+"""Identify, alias and deletion: who the user is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from turnout import Code, Destination, Item, Note, Refusal, rule
+from turnout_amplitude.call import Call, event_groups
+from turnout_amplitude.properties import Operations, about_identified
+from turnout_amplitude.values import text_of
+
+__all__ = ["IdentityRules"]
+
+if TYPE_CHECKING:
+    from turnout import Endpoint
+
+    class _Base(Destination):
+        identify: Endpoint
+        usermap: Endpoint
+        deletions: Endpoint
+else:
+    _Base = object
+
+
+class IdentityRules(_Base):
+    """What is known of a user, and which users are one."""
+
+    @rule("identify")
+    def identified(self, call: Call) -> Iterator[Item | Note]:
+        """Send the traits as user properties to the Identify API.
+
+        AMP-IDENT-01 to AMP-IDENT-03, AMP-IDENT-05 to AMP-IDENT-19, AMP-CTX-13, AMP-TRACK-04.
+        """
+        properties = about_identified(call.event, self.config)
+        groups = event_groups(call.options.get("groups"))
+        properties.update(groups)
+        user_properties, notes = Operations(self.config).sort(properties)
+        yield from notes
+        fields = identification(call)
+        if user_properties:
+            fields["user_properties"] = user_properties
+        if groups:
+            fields["groups"] = groups
+        for option in ("paying", "start_version"):
+            if call.options.get(option) is not None:
+                fields[option] = call.options[option]
+        yield self.identify.item(fields)
+
+    @rule("alias", when="enable_alias")
+    def aliased(self, call: Call) -> Item:
+        """Map `previousId` to the global user `userId`, or unmap the id that the option `unmap` names.
+
+        AMP-ALIAS-01 to AMP-ALIAS-05.
+        """
+        unmap = text_of(call.options.get("unmap"))
+        if unmap is not None and not isinstance(call.options["unmap"], bool):
+            return self.usermap.item({"user_id": unmap, "unmap": True})
+        event = call.event
+        if event.previous_id is None:
+            message = "alias needs a previousId, or the option integrations.Amplitude.unmap."
+            raise Refusal(Code.ID_REQUIRED, message, "/previousId")
+        if event.user_id is None:
+            raise Refusal(Code.ID_REQUIRED, "alias needs a userId.", "/userId")
+        return self.usermap.item({"user_id": event.previous_id, "global_user_id": event.user_id})
+
+    @rule("delete")
+    def deleted(self, call: Call) -> Item:
+        """Ask Amplitude to delete the user. AMP-DEL-01, AMP-DEL-02."""
+        if not self.config.secret_key:
+            message = "Deleting a user at Amplitude needs the setting secret_key."
+            raise Refusal(Code.SETTING_REQUIRED, message)
+        if call.event.user_id is None:
+            raise Refusal(Code.ID_REQUIRED, "delete needs a userId.", "/userId")
+        return self.deletions.item(call.event.user_id)
+
+
+def identification(call: Call) -> dict[str, Any]:
+    """Return what every identification carries, `insert_id` included (sections 6 and 8 of the rule book)."""
+    fields = call.identity
+    fields["insert_id"] = call.event.message_id
+    return fields

@@ -1,0 +1,123 @@
+"""Order Completed: the order and its products, and which of them carry the revenue."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from turnout import Destination, Item, rule
+from turnout_amplitude.call import Call
+from turnout_amplitude.properties import about_user, query_properties
+from turnout_amplitude.values import amount, first_text
+
+__all__ = ["OrderRules", "is_order"]
+
+_ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
+_KEPT = ("sku", "name", "price", "category")
+
+if TYPE_CHECKING:
+    _Base = Destination
+else:
+    _Base = object
+
+
+@lru_cache(maxsize=4096)
+def is_order(name: str) -> bool:
+    """Return whether an event's name is one of an order's: `Order Completed`, `completed_order`, … (AMP-ORDER-01)."""
+    return _ORDER.fullmatch(name) is not None
+
+
+class OrderRules(_Base):
+    """An order becomes one event for the order and one for each product, or one event in all."""
+
+    @rule("track", when="not track_products_once")
+    def ordered(self, call: Call) -> Item | None:
+        """Send the order with all its properties except `products`.
+
+        It carries the order's revenue, unless each product does. AMP-ORDER-01, AMP-ORDER-02, AMP-ORDER-04,
+        AMP-ORDER-06, AMP-ORDER-10, AMP-ORDER-12.
+        """
+        if not is_order(call.event.event or ""):
+            return None
+        properties = {key: value for key, value in call.event.properties.items() if key != "products"}
+        split = self.config.track_revenue_per_product and _products(call)
+        return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
+
+    @rule("track", when="not track_products_once")
+    def product_purchased(self, call: Call) -> Iterator[Item]:
+        """Send `Product Purchased` for each product, with all its keys; null and other non-objects are skipped.
+
+        With `track_revenue_per_product` each carries its own revenue. AMP-ORDER-03, AMP-ORDER-05, AMP-ORDER-07,
+        AMP-ORDER-08, AMP-ORDER-13.
+        """
+        if not is_order(call.event.event or ""):
+            return
+        for product in _products(call):
+            native = {}
+            if self.config.track_revenue_per_product:
+                native = _product_revenue(product, call.event.properties)
+            yield call.event_item("Product Purchased", product, **native)
+
+    @rule("track", when="track_products_once")
+    def ordered_once(self, call: Call) -> Item | None:
+        """Send the order as one event that keeps its products, each reduced to a few keys.
+
+        It carries the revenue, unless `track_revenue_per_product` is on as well. AMP-ORDER-11, AMP-ORDER-10.
+        """
+        if not is_order(call.event.event or ""):
+            return None
+        properties = dict(call.event.properties)
+        if isinstance(properties.get("products"), list):
+            properties["products"] = [_reduced(product) for product in _products(call)]
+        else:
+            properties.pop("products", None)
+        none = self.config.track_revenue_per_product
+        return self._order(call, properties, {} if none else _order_revenue(call.event.properties))
+
+    def _order(self, call: Call, properties: dict[str, Any], native: dict[str, Any]) -> Item:
+        event = call.event
+        if self.config.map_query_params:
+            properties.update(query_properties(event, self.config, "event_properties"))
+        call.user_properties = about_user(event, self.config)
+        return call.event_item(event.event or "", properties, **native)
+
+
+def _products(call: Call) -> list[dict[str, Any]]:
+    products = call.event.properties.get("products")
+    return [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
+
+
+def _order_revenue(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return revenue, else total, with the order's type or `Purchase` (AMP-ORDER-12, AMP-ORDER-06)."""
+    revenue = amount(properties.get("revenue")) or amount(properties.get("total"))
+    if not revenue:
+        return {}
+    return {"revenue": revenue, "revenueType": first_text(properties, "revenueType", "revenue_type") or "Purchase"}
+
+
+def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
+    """Return price, quantity and their product; nothing without a price or a quantity (AMP-ORDER-05, -07, -14)."""
+    price, quantity = amount(product.get("price")), amount(product.get("quantity"))
+    if price is None or not quantity or not math.isfinite(revenue := price * quantity):
+        return {}
+    native: dict[str, Any] = {"price": price, "quantity": quantity, "revenue": revenue}
+    product_id = first_text(product, "productId", "product_id")
+    if product_id is not None:
+        native["productId"] = product_id
+    kinds = (first_text(one, "revenueType", "revenue_type") for one in (order, product))
+    native["revenueType"] = next((kind for kind in kinds if kind), "Purchase")
+    return native
+
+
+def _reduced(product: dict[str, Any]) -> dict[str, Any]:
+    """Return a product with productId, sku, name, price, quantity (by default 1) and category only."""
+    kept = {key: product[key] for key in _KEPT if product.get(key) is not None}
+    product_id = next((product[key] for key in ("productId", "product_id") if product.get(key) is not None), None)
+    if product_id is not None:
+        kept["productId"] = product_id
+    quantity = product.get("quantity")
+    kept["quantity"] = 1 if quantity is None else quantity
+    return kept

@@ -1,0 +1,105 @@
+"""User properties: what a call says of its user, and the operations on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from turnout import Config, Event, Note
+from turnout_amplitude.values import numeric
+
+__all__ = ["about_user", "operations", "query_properties"]
+
+
+def about_user(event: Event, config: Config) -> dict[str, Any]:
+    """Return the user properties of a track, page or screen event: `context.traits`, `id`, UTM, query string.
+
+    AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04.
+    """
+    found = dict(event.context.traits)
+    if event.user_id is not None:
+        found["id"] = event.user_id
+    if config.track_utm_properties:
+        _add_campaign(found, event)
+    if config.map_query_params:
+        found.update(query_properties(event, config, "user_properties"))
+    return found
+
+
+def about_identified(event: Event, config: Config) -> dict[str, Any]:
+    """Return the user properties of an identify call: `traits`, `id`, UTM, query string.
+
+    AMP-IDENT-02, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04 (on identify always a user property).
+    """
+    found = dict(event.traits)
+    if event.user_id is not None:
+        found["id"] = event.user_id
+    if config.track_utm_properties:
+        _add_campaign(found, event)
+    if config.map_query_params and event.context.page.search:
+        found.update(dict.fromkeys(config.map_query_params, event.context.page.search))
+    return found
+
+
+def _add_campaign(found: dict[str, Any], event: Event) -> None:
+    campaign = event.context.campaign
+    for key, value in (
+        ("utm_source", campaign.source),
+        ("utm_medium", campaign.medium),
+        ("utm_campaign", campaign.name),
+        ("utm_term", campaign.term),
+        ("utm_content", campaign.content),
+    ):
+        if value:
+            found[key] = value
+
+
+def query_properties(event: Event, config: Config, place: str) -> dict[str, Any]:
+    """Return the page's whole query string under each name that `map_query_params` gives this place."""
+    search = event.context.page.search
+    if not search:
+        return {}
+    return {name: search for name, where in config.map_query_params.items() if where == place}
+
+
+class Operations:
+    """Sorts traits into Amplitude's operations as the settings ask (AMP-IDENT-08 to -13).
+
+    A trait in several lists is used once: increment, then set-once, append, prepend.
+    """
+
+    def __init__(self, config: Config) -> None:
+        lists = (
+            ("$prepend", config.traits_to_prepend),
+            ("$append", config.traits_to_append),
+            ("$setOnce", config.traits_to_set_once),
+            ("$add", config.traits_to_increment),
+        )
+        self._operation = {trait: operation for operation, traits in lists for trait in traits}
+
+    def sort(self, properties: dict[str, Any]) -> tuple[dict[str, Any], list[Note]]:
+        """Return `user_properties`, and notes on increments that are no numbers.
+
+        Without a special operation these are plain keys; with one, everything stands under operators, since
+        Amplitude forbids mixing them (AMP-IDENT-11).
+        """
+        if self._operation.keys().isdisjoint(properties):
+            return properties, []
+        notes: list[Note] = []
+        sorted_: dict[str, Any] = {}
+        for operation, key, value in self._sorted(properties, notes):
+            sorted_.setdefault(operation, {})[key] = value
+        if sorted_.keys() <= {"$set"}:
+            return sorted_.get("$set", {}), notes
+        return sorted_, notes
+
+    def _sorted(self, properties: dict[str, Any], notes: list[Note]) -> Iterator[tuple[str, str, Any]]:
+        for key, value in properties.items():
+            operation = self._operation.get(key, "$set")
+            if operation != "$add":
+                yield operation, key, value
+            elif (number := numeric(value)) is not None:
+                yield operation, key, number
+            else:
+                message = f"The trait {key!r} is to be incremented but is no number; it was left out."
+                notes.append(Note(message, "/traits/" + key.replace("~", "~0").replace("/", "~1")))

@@ -1,0 +1,98 @@
+"""The settings of the Amplitude destination.
+
+Platforms: S server (cloud mode), B browser, I iOS, A Android. A setting that has no S is accepted and does nothing
+in cloud mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from turnout.settings import Config, Settings, choice, flag, integer, mapping, names, text
+
+__all__ = ["AmplitudeSettings"]
+
+
+class AmplitudeSettings(Settings):
+    """Settings of the Amplitude destination, each also under Segment's own key."""
+
+    api_key = text("API key of the Amplitude project.", required=True, secret=True, platforms="SBIA", rules=("AMP-GEN-02",))
+    secret_key = text("Secret key of the project; needed for user deletion only.", secret=True, platforms="S", rules=("AMP-DEL-02",))
+    connection_mode = choice(
+        "How events are mapped: `cloud` by the server rules for every library.", ["cloud"], default="cloud", platforms="SBIA"
+    )
+    endpoint = choice(
+        "Region of the API hosts.",
+        ["US", "EU"],
+        default="US",
+        synonyms={"north_america": "US", "europe": "EU", "": "US"},
+        platforms="S",
+        rules=("AMP-HTTP-06",),
+    )
+    send_to_batch_endpoint = flag("Send events to `/batch` instead of `/2/httpapi`.", platforms="S", rules=("AMP-HTTP-02",))
+    track_named_pages = flag("An event for every page or screen that has a name.", platforms="SBA", rules=("AMP-PAGE-02",))
+    track_categorized_pages = flag(
+        "An event for every page or screen that has a category.", platforms="SBA", rules=("AMP-PAGE-03",)
+    )
+    track_all_pages = flag("A generic event for every page or screen.", platforms="SBIA", rules=("AMP-PAGE-04",))
+    track_all_pages_v2 = flag("Track All Screens: `Loaded a Screen` for every screen.", platforms="IA", rules=("AMP-PAGE-18",))
+    page_event_verb = choice(
+        "The verb of named and categorized page events.",
+        ["Loaded", "Viewed"],
+        default="Loaded",
+        platforms="SB",
+        rules=("AMP-PAGE-06",),
+    )
+    prefer_anonymous_id_for_device_id = flag(
+        "Take the device id from `anonymousId` first.", platforms="SB", rules=("AMP-DEV-02",)
+    )
+    use_advertising_id_for_device_id = flag(
+        "Take the device id from the advertising id first.", platforms="IA", rules=("AMP-DEV-11",)
+    )
+    device_id_from_url_param = flag("Take the device id from the URL parameter `amp_device_id`.", platforms="B")
+    traits_to_increment = names("Traits that are added to a number (`$add`).", platforms="SBIA", rules=("AMP-IDENT-08",))
+    traits_to_set_once = names("Traits that are set only once (`$setOnce`).", platforms="SBIA", rules=("AMP-IDENT-09",))
+    traits_to_append = names("Traits appended to a list (`$append`).", platforms="SIA", rules=("AMP-IDENT-10",))
+    traits_to_prepend = names("Traits put in front of a list (`$prepend`).", platforms="SIA", rules=("AMP-IDENT-10",))
+    use_log_revenue_v2 = flag(
+        "Device revenue events in their second form.", default=True, key="useLogRevenueV2", platforms="BIA"
+    )
+    track_revenue_per_product = flag("The revenue of an order on each product.", platforms="SB", rules=("AMP-ORDER-05",))
+    track_products_once = flag("An order as one event that keeps its products.", platforms="SB", rules=("AMP-ORDER-11",))
+    group_type_trait = text("The group trait that holds the group's type.", platforms="SBIA", rules=("AMP-GROUP-01",))
+    group_value_trait = text("The group trait that holds the group's value.", platforms="SBIA", rules=("AMP-GROUP-01",))
+    enable_alias = flag("Forward alias calls to the user mapping API.", key="sendAlias", platforms="SBIA", rules=("AMP-ALIAS-01",))
+    map_query_params = mapping(
+        "Where to put the whole query string of the page: a name, and `event_properties` or `user_properties`.",
+        choices=["event_properties", "user_properties"],
+        platforms="SB",
+        rules=("AMP-TRACK-04",),
+    )
+    append_fields_to_event_props = mapping("Fields of the event to copy into event properties.", platforms="B")
+    track_utm_properties = flag(
+        "UTM parameters as user properties.", default=True, platforms="SB", rules=("AMP-CTX-13",)
+    )
+    track_referrer = flag("The referrer of page calls as user properties.", default=True, platforms="B")
+    track_gclid = flag("The Google click id as a user property.", platforms="B")
+    save_params_referrer_once_per_session = flag("Attribution once a session.", default=True, platforms="B")
+    unset_params_referrer_on_new_session = flag("Clear attribution when a session starts.", platforms="B")
+    use_amplitude_referral = flag("Referrer handling as Amplitude's own library does it.", platforms="B")
+    version_name = text("The version of browser events.", platforms="B")
+    enable_location_listening = flag("Send the device's coordinates.", default=True, platforms="IA")
+    use_custom_amplitude_properties = flag(
+        "Keep `country` and `language` in event properties.", platforms="S", rules=("AMP-CTX-23",)
+    )
+    include_raw_user_agent = flag("Send the user agent as `user_agent`.", platforms="SBIA", rules=("AMP-CTX-21",))
+    track_session_events = flag("Accepted; has no effect.", platforms="IA")
+    batch_events = flag("Queue browser events before sending.", platforms="B")
+    event_upload_threshold = integer("The queue size that triggers a send.", default=30, minimum=1, platforms="B")
+    event_upload_period_millis = integer("The queue age in ms that triggers a send.", default=30_000, minimum=1, platforms="B")
+    force_https = flag("Accepted; requests are always https.", platforms="B")
+
+    def warnings(self, config: Config) -> Iterable[str]:
+        """Yield a sentence for each pair of settings that cancel each other (AMP-ORDER-11)."""
+        if config.track_products_once and config.track_revenue_per_product:
+            yield (
+                "track_products_once and track_revenue_per_product are both on: "
+                "orders are one event, and their revenue is logged nowhere."
+            )

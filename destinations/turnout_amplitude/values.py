@@ -1,0 +1,87 @@
+"""Reading amounts, texts, ids and times out of what people send."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from turnout import epoch_ms
+
+__all__ = ["amount", "first_text", "numeric", "session_id", "text_of"]
+
+_LEADING = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
+_WHOLE = re.compile(_LEADING.pattern + r"\s*")
+_INTEGER = re.compile(r"[+-]?\d+")
+
+
+def amount(value: Any) -> int | float | None:
+    """Return a number out of a revenue, total, price or quantity, or None (AMP-REV-01, -21).
+
+    Numbers pass, booleans don't; a text loses `$` and `,` and is read as the decimal number that it starts with.
+    """
+    if value.__class__ is str:
+        found = _LEADING.match(value.replace("$", "").replace(",", ""))
+        return _number(found[1]) if found else None
+    return _plain_number(value)
+
+
+def numeric(value: Any) -> int | float | None:
+    """Return a number, or the number that a text is as a whole, or None (AMP-IDENT-13)."""
+    if value.__class__ is str:
+        found = _WHOLE.fullmatch(value)
+        return _number(found[1]) if found else None
+    return _plain_number(value)
+
+
+def _plain_number(value: Any) -> int | float | None:
+    if value.__class__ is int:
+        return int(value)
+    if value.__class__ is float and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _number(text: str) -> int | float | None:
+    if _INTEGER.fullmatch(text) and len(text) < 300:
+        return int(text)
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def text_of(value: Any) -> str | None:
+    """Return a scalar as the text that stands for it in JSON, or None for null, "" and containers (AMP-GROUP-08)."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
+    return None
+
+
+def first_text(values: dict[str, Any], *keys: str) -> str | None:
+    """Return the text of the first of these keys that has one."""
+    for key in keys:
+        found = text_of(values.get(key))
+        if found is not None:
+            return found
+    return None
+
+
+def session_id(value: Any) -> int | None:
+    """Return a session id in ms, -1 for what can't be read, None for what isn't there (AMP-SESS-01 to -03)."""
+    if value is None or value == "":
+        return None
+    if value.__class__ is int:
+        return int(value)
+    if value.__class__ is float and value.is_integer():
+        return int(value)
+    if value.__class__ is str:
+        if value.isascii() and value.isdigit():
+            return int(value) if len(value) < 300 else -1
+        found = epoch_ms(value)
+        return -1 if found is None else found
+    return -1
