@@ -1,0 +1,207 @@
+"""The configuration file `turnout.toml`, read and checked.
+
+    [send]
+    timeout_seconds = 10.0
+
+    [hooks.filter]                     # the name of a hook plugin; hooks run in the order of the file
+    block_events = ["Heartbeat"]
+
+    [destinations.amplitude]           # an id of your own, so that one plugin can stand here twice
+    plugin = "amplitude"
+    api_key = "${AMPLITUDE_API_KEY}"
+
+A destination's own settings stand beside `plugin`, a hook's in its table; they are checked by the plugin when
+it is configured. `[send]` is checked here; `TURNOUT_SEND_TIMEOUT_SECONDS=3` in the environment wins over it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from turnout._fields import shown
+from turnout.errors import ConfigError, did_you_mean
+from turnout.settings import Config, Section, describe, integer, number
+
+__all__ = ["SECTIONS", "Configuration", "Instance", "SendSettings", "load_config"]
+
+_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_TABLES = ("destinations", "hooks")
+_PREFIX = "TURNOUT_"
+_NUMERAL = re.compile(r"[+-]?[0-9]{1,18}(?P<fraction>\.[0-9]{1,18})?")
+
+
+class SendSettings(Section):
+    """The section `[send]`: how requests are delivered."""
+
+    timeout_seconds = number(
+        "How long to wait for a vendor's answer, in seconds.", default=10.0, minimum=0.001, maximum=3600.0
+    )
+    attempts = integer("How often a request is tried in all.", default=5, minimum=1, maximum=100)
+    concurrency = integer(
+        "How many requests to one destination are under way at once.", default=4, minimum=1, maximum=256
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {"send": SendSettings}
+"""The schemas of the sections that belong to turnout itself, by name."""
+
+
+class Instance(NamedTuple):
+    """One destination of the file: its plugin's name and its settings as they are written.
+
+    The settings are neither checked nor complete, and `${NAME}` is not yet replaced.
+    """
+
+    plugin: str
+    settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        # Nobody knows yet which of the settings are secret.
+        return f"Instance(plugin={self.plugin!r}, settings={sorted(self.settings)})"
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What a `turnout.toml` says.
+
+    `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send` is complete.
+    """
+
+    path: Path
+    destinations: dict[str, Instance]
+    hooks: dict[str, dict[str, Any]]
+    send: Config
+
+    def destination(self, identifier: str) -> Instance:
+        """Return the destination of that id; raises ConfigError, with a suggestion, when there is none."""
+        if identifier in self.destinations:
+            return self.destinations[identifier]
+        known = ", ".join(self.destinations) or "none"
+        hint = did_you_mean(identifier, self.destinations)
+        raise ConfigError(f"{self.path}: there is no destination '{identifier}'.{hint} There are: {known}.")
+
+    def __repr__(self) -> str:
+        hooks = {name: sorted(settings) for name, settings in self.hooks.items()}
+        return f"Configuration({str(self.path)!r}, {self.destinations}, hooks={hooks}, send={self.send})"
+
+
+def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Configuration:
+    """Return the configuration in the TOML file at `path`, with `TURNOUT_*` overrides from `environ`.
+
+    `environ` is the process's own environment when None. Raises ConfigError that names the file and the key.
+    """
+    place = Path(path)
+    variables = os.environ if environ is None else environ
+    document = _read(place)
+    _check_sections(place, document)
+    sections = {name: _section(place, name, document, variables) for name in SECTIONS}
+    return Configuration(
+        path=place,
+        destinations=_destinations(place, _table(place, document, "destinations")),
+        hooks=_hooks(place, _table(place, document, "hooks")),
+        send=sections["send"],
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # Editors on Windows put a byte order mark in front.
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}).") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is not valid TOML: nested too deeply.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}.") from None
+
+
+def _check_sections(path: Path, document: Mapping[str, Any]) -> None:
+    known = (*SECTIONS, *_TABLES)
+    for name in document:
+        if name not in known:
+            tables = ", ".join(f"[{word}]" for word in known)
+            hint = did_you_mean(name, known) or f" There are: {tables}."
+            raise ConfigError(f"{path}: '{name}' is not a section.{hint}")
+
+
+def _table(path: Path, document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = document.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: '{name}' must be a table, written [{name}], not {shown(table)}.")
+    return table
+
+
+def _section(path: Path, name: str, document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    schema = SECTIONS[name]
+    table = _table(path, document, name)
+    overrides = _overrides(name, schema, environ)
+    checked = schema.configure(table, owner=f"{path}, section [{name}]", environ=environ)
+    given = {key: checked[key] for key in checked.given}
+    return schema.configure(given | overrides, owner=f"section [{name}]", environ=environ)
+
+
+def _overrides(section: str, schema: type[Section], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what variables such as TURNOUT_SEND_ATTEMPTS set; each is checked under its own name."""
+    prefix = f"{_PREFIX}{section.upper()}_"
+    known = {prefix + entry.name.upper(): entry for entry in describe(schema)}
+    values = {}
+    for variable in sorted(name for name in environ if name.startswith(prefix)):
+        if variable not in known:
+            hint = did_you_mean(variable, known) or f" There are: {', '.join(known)}."
+            raise ConfigError(f"The environment variable {variable} is not a setting.{hint}")
+        entry = known[variable]
+        value = _typed(environ[variable], entry.default)
+        schema.configure({entry.name: value}, owner=f"The environment variable {variable}", environ={})
+        values[entry.name] = value
+    return values
+
+
+def _typed(text: str, default: object) -> Any:
+    """Return what `text` stands for: a variable is always text, a setting need not be."""
+    if isinstance(default, str):
+        return text
+    match = _NUMERAL.fullmatch(text)
+    if match is None:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return float(text) if match["fraction"] else int(text)
+
+
+def _destinations(path: Path, table: Mapping[str, Any]) -> dict[str, Instance]:
+    return {name: _destination(path, name, entry) for name, entry in table.items()}
+
+
+def _destination(path: Path, name: str, entry: object) -> Instance:
+    settings = dict(_entry(path, "destinations", name, entry))
+    if "plugin" not in settings:
+        add = f'add the plugin\'s name, as in plugin = "{name}"'
+        raise ConfigError(f"{path}: [destinations.{name}] has no 'plugin': {add}.")
+    plugin = settings.pop("plugin")
+    if not isinstance(plugin, str) or not plugin:
+        fault = f"'plugin' must be the name of a plugin, not {shown(plugin)}"
+        raise ConfigError(f"{path}: [destinations.{name}]: {fault}.")
+    return Instance(plugin, settings)
+
+
+def _hooks(path: Path, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: _entry(path, "hooks", name, entry) for name, entry in table.items()}
+
+
+def _entry(path: Path, section: str, name: str, entry: object) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ConfigError(
+            f"{path}: '{section}.{name}' must be a table, written [{section}.<id>], not {shown(entry)}."
+        )
+    if not _ID.fullmatch(name):
+        rule = "an id has small letters, digits, '-' and '_', and starts with a letter or digit"
+        raise ConfigError(f"{path}: [{section}.{shown(name)}]: {rule}.")
+    return entry
