@@ -1,43 +1,95 @@
 """turnout: one event in, every destination right.
 
-The names below are the public ones; they are under semantic versioning. `docs/reference/python.md` lists them.
+The names in `__all__` are the public ones; they are under semantic versioning. `docs/reference/python.md` lists them.
+Each is imported when it is first used, so that `import turnout` costs next to nothing.
 """
 
-from turnout.answer import Answer, Fate, Reader, Verdict, read_status
-from turnout.copies import Copy, compile_copies
-from turnout.destination import CALL_TYPES, Destination, Made, load_destination, rule
-from turnout.dispatcher import Dispatcher, Source
-from turnout.endpoint import ITEMS, Auth, Batch, Body, Endpoint, Item, basic, bearer, form_body, json_body, setting, share
-from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
-from turnout.event import Context, Event
-from turnout.hooks import hookimpl
-from turnout.normalise import Limits, Normaliser
-from turnout.packing import Request
-from turnout.plan import Note, Plan, Settled
-from turnout.reasons import Code, Outcome, Reason
-from turnout.settings import Config, Settings
-from turnout._times import epoch_ms
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from turnout._times import epoch_ms
+    from turnout.answer import Answer, Fate, Reader, Verdict, read_status
+    from turnout.copies import Copy, Derived, compile_copies
+    from turnout.destination import CALL_TYPES, Destination, Made, load_destination, rule
+    from turnout.dispatcher import Dispatcher, Source
+    from turnout.endpoint import (
+        Auth,
+        Batch,
+        Body,
+        Endpoint,
+        ITEMS,
+        Item,
+        basic,
+        bearer,
+        form_body,
+        json_body,
+        setting,
+        share,
+    )
+    from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
+    from turnout.event import Context, Event
+    from turnout.hooks import Tally, hookimpl
+    from turnout.normalise import Limits, Normaliser
+    from turnout.packing import Request
+    from turnout.plan import Note, Plan, Settled
+    from turnout.reasons import Code, Outcome, Reason
+    from turnout.settings import Config, Section, Settings
 
 __version__ = "0.1.0"
 
+_PLACES = {
+    "turnout._times": ("epoch_ms",),
+    "turnout.answer": ("Answer", "Fate", "Reader", "Verdict", "read_status"),
+    "turnout.copies": ("Copy", "Derived", "compile_copies"),
+    "turnout.destination": ("CALL_TYPES", "Destination", "Made", "load_destination", "rule"),
+    "turnout.dispatcher": ("Dispatcher", "Source"),
+    "turnout.endpoint": (
+        "Auth",
+        "Batch",
+        "Body",
+        "Endpoint",
+        "ITEMS",
+        "Item",
+        "basic",
+        "bearer",
+        "form_body",
+        "json_body",
+        "setting",
+        "share",
+    ),
+    "turnout.errors": ("ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
+    "turnout.event": ("Context", "Event"),
+    "turnout.hooks": ("Tally", "hookimpl"),
+    "turnout.normalise": ("Limits", "Normaliser"),
+    "turnout.packing": ("Request",),
+    "turnout.plan": ("Note", "Plan", "Settled"),
+    "turnout.reasons": ("Code", "Outcome", "Reason"),
+    "turnout.settings": ("Config", "Section", "Settings"),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
 __all__ = [
-    "CALL_TYPES",
-    "ITEMS",
     "Answer",
     "Auth",
     "Batch",
     "Body",
+    "CALL_TYPES",
     "Code",
     "Config",
     "ConfigError",
     "Context",
     "Copy",
+    "Derived",
     "Destination",
     "Dispatcher",
     "Drop",
     "Endpoint",
     "Event",
     "Fate",
+    "ITEMS",
     "Item",
     "Limits",
     "Made",
@@ -50,10 +102,12 @@ __all__ = [
     "Reason",
     "Refusal",
     "Request",
+    "Section",
     "Settings",
     "SettingsError",
     "Settled",
     "Source",
+    "Tally",
     "TurnoutError",
     "Verdict",
     "__version__",
@@ -70,3 +124,15 @@ __all__ = [
     "setting",
     "share",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'turnout' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -55,9 +55,9 @@ async def _run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json:
 def _plans(dispatcher: Dispatcher, stream: BinaryIO) -> Iterator[list[Plan]]:
     for record in records(stream):
         if record.refusal:
-            yield dispatcher.refused(record.refusal)
+            yield dispatcher.refused(record.refusal, record.place)
         else:
-            yield from dispatcher.plan_body(record.raw)
+            yield from dispatcher.plan_body(record.raw, record.place)
 
 
 def _progress() -> Progress:
@@ -70,12 +70,12 @@ def _show(console: Console, outcome: Settled, plan: Plan) -> None:
     colour = _COLOURS.get(outcome.outcome, "red")
     event = plan.event
     call = "?" if event is None else f"{event.type} {event.event or event.name or event.group_id or ''}".strip()
-    console.print(f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]")
+    console.print(f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]", soft_wrap=True)
     for request in plan.requests:
         names = ", ".join(_item_name(item.data) for item in request.items)
-        console.print(f"          → {request.method} {request.endpoint.name}: {_plain(names)}")
+        console.print(f"          → {request.method} {request.endpoint.name}: {_plain(names)}", soft_wrap=True)
     if outcome.reason and outcome.outcome is not Outcome.DELIVERED:
-        console.print(f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]")
+        console.print(f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]", soft_wrap=True)
 
 
 def _item_name(data: bytes) -> str:
@@ -110,4 +110,4 @@ def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
             console.print("… (--json shows them all)")
             break
         message = outcome.reason.message if outcome.reason else ""
-        console.print(f"[red]{outcome.outcome}[/] {_plain(outcome.message_id or '?')}: {_plain(message)}")
+        console.print(f"[red]{outcome.outcome}[/] {_plain(outcome.message_id or '?')}: {_plain(message)}", soft_wrap=True)

@@ -85,7 +85,7 @@ def plan(destination: str, settings: str | None, config: str | None, now: str | 
 
     dispatcher = _dispatcher([destination], settings, config, clock=_clock(now), new_id=_hash)
     bad = False
-    out = click.get_binary_stream("stdout")
+    out = sys.stdout.buffer
     for record in _input(file):
         for plans in _plans(dispatcher, record):
             for one in plans:
@@ -98,7 +98,9 @@ def plan(destination: str, settings: str | None, config: str | None, now: str | 
 
 
 def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
-    return iter([dispatcher.refused(record.refusal)]) if record.refusal else dispatcher.plan_body(record.raw)
+    if record.refusal:
+        return iter([dispatcher.refused(record.refusal, record.place)])
+    return dispatcher.plan_body(record.raw, record.place)
 
 
 @main.command()
@@ -208,13 +210,7 @@ def simulate(name: str, host: str, port: int) -> None:
     """
     from turnout import plugins as installed_plugins
 
-    simulator = installed_plugins.load(installed_plugins.SIMULATORS, name)()
-    try:
-        simulator.run(host=host, port=port)
-    except ImportError as error:
-        raise ConfigError(f"The simulator needs {error.name}. Run: pip install 'turnout[server]'") from None
-    except OSError as error:
-        raise ConfigError(f"Can't listen on {host}:{port}: {error.strerror}. Choose another --port.") from None
+    installed_plugins.load(installed_plugins.SIMULATORS, name)().run(host=host, port=port)
 
 
 def _dispatcher(names: Any, settings: str | None, config: str | None, **options: Any) -> Dispatcher:
@@ -262,7 +258,7 @@ def _input(file: str) -> Iterator[Record]:
 @contextlib.contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
-        yield click.get_binary_stream("stdin")
+        yield sys.stdin.buffer
         return
     try:
         stream = Path(file).open("rb")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from turnout.errors import PluginError, did_you_mean
 from turnout.event import Event
 
-__all__ = ["Copy", "compile_copies"]
+__all__ = ["Copy", "Derived", "compile_copies"]
 
 _PATH = re.compile(r"[a-z_]+(\.[a-z_]+){0,2}")
 
@@ -28,13 +28,24 @@ class Copy(msgspec.Struct, frozen=True):
     doc: str = ""
 
 
-def compile_copies(copies: Iterable[Copy]) -> Callable[[Event], dict[str, Any]]:
-    """Return a function that makes a new dict of all rows whose source is not None.
+class Derived(msgspec.Struct, frozen=True):
+    """A row for the generated page that takes more than a copy: `doc` says what happens on the way."""
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    rules: tuple[str, ...]
+    doc: str
+
+
+def compile_copies(
+    copies: Iterable[Copy], constants: Mapping[str, str | int | float | bool] | None = None
+) -> Callable[[Event], dict[str, Any]]:
+    """Return a function that makes a new dict of `constants` and of all rows whose source is not None.
 
     The rows become straight code once, so a row costs one attribute and one comparison. Raises `PluginError`
     when a path is not one of an event's.
     """
-    lines = ["def copied(event):", "    made = {}"]
+    lines = ["def copied(event):", f"    made = {dict(constants or {})!r}"]
     groups: dict[str, list[Copy]] = {}
     for row in copies:
         _check(row.source)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from turnout.answer import Answer, Fate, Verdict
+from turnout.destination import Destination, origin
 from turnout.endpoint import Item
 from turnout.packing import Request, pack, waves
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
 from turnout.sending import Sender
-from turnout.settings import Config
+from turnout.settings import Config, redact
 
 if TYPE_CHECKING:
     import httpx
@@ -76,7 +77,7 @@ class Deliverer:
         work = []
         for name, mine in by_destination.items():
             if name not in self._lanes:
-                self._lanes[name] = _Lane(name, self._settings, self._transport)
+                self._lanes[name] = _Lane(name, mine[0].target, self._settings, self._transport)
                 await self._lanes[name].sender.__aenter__()
             work.append(self._lanes[name].deliver(mine, states))
         await asyncio.gather(*work)
@@ -96,11 +97,19 @@ def _settled(plan: Plan, states: dict[int, _State]) -> Settled:
 class _Lane:
     """The way to one destination: its own client, its own trouble."""
 
-    def __init__(self, name: str, settings: Config, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: Destination | None,
+        settings: Config,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
         self.name = name
+        self._secrets = target.config.secret_values if target else frozenset()
+        self._origin = origin(type(target)) if target else "unknown"
         self.sender = Sender(settings["timeout_seconds"], transport)
         self._attempts: int = settings["attempts"]
-        self._setup: Reason | None = None
+        self._setup: dict[int, Reason] = {}
         self._down = False
 
     async def deliver(self, plans: Iterable[Plan], states: dict[int, _State]) -> None:
@@ -119,11 +128,14 @@ class _Lane:
 
     async def _try(self, items: tuple[Item, ...], states: dict[int, _State]) -> Iterator[tuple[Item, ...]]:
         """Send these items once and return what has to be sent next, in order."""
-        if self._setup is not None:
+        endpoint = items[0].endpoint
+        # Endpoints may have keys of their own: one that was refused says nothing about the others.
+        if (refused := self._setup.get(id(endpoint))) is not None:
             for item in items:
-                states[id(item)].reason = self._setup
+                states[id(item)].reason = refused
             return iter(())
-        answer = await self.sender.send(Request(items[0].endpoint, items))
+        answer = await self.sender.send(Request(endpoint, items))
+        self._down = self._down and isinstance(answer, Reason)
         for item in items:
             states[id(item)].attempts += 1
         verdicts = _progressing(self._read(items, answer))
@@ -135,17 +147,26 @@ class _Lane:
     def _read(self, items: tuple[Item, ...], answer: Answer | Reason) -> Sequence[Verdict]:
         if isinstance(answer, Reason):
             return [Verdict(Fate.RETRY, answer)] * len(items)
-        endpoint = items[0].endpoint
         try:
-            verdicts = endpoint.read(answer, len(items))
+            verdicts = items[0].endpoint.read(answer, len(items))
         except Exception as error:
-            message = f"Reading the answer of {self.name} raised {type(error).__name__}: {answer.words()}"
-            _logger.error("%s", message)
-            return [Verdict(Fate.REFUSED, Reason(Code.PLUGIN_RAISED, message))] * len(items)
-        if len(verdicts) == len(items):
-            return verdicts
-        message = f"Reading the answer of {self.name} gave {len(verdicts)} verdicts for {len(items)} items."
-        return [Verdict(Fate.REFUSED, Reason(Code.PLUGIN_BAD_RESULT, message))] * len(items)
+            fault = f"raised {type(error).__name__}: {error} ({answer.words()})"
+            return self._misread(Code.PLUGIN_RAISED, fault, len(items))
+        if not isinstance(verdicts, Sequence) or not all(isinstance(one, Verdict) for one in verdicts):
+            fault = f"gave no list of verdicts ({answer.words()})"
+            return self._misread(Code.PLUGIN_BAD_RESULT, fault, len(items))
+        if len(verdicts) != len(items):
+            fault = f"gave {len(verdicts)} verdicts for {len(items)} items ({answer.words()})"
+            return self._misread(Code.PLUGIN_BAD_RESULT, fault, len(items))
+        return verdicts
+
+    def _misread(self, code: Code, fault: str, count: int) -> list[Verdict]:
+        message = self._redacted(f"Reading the answer of '{self.name}' ({self._origin}) {fault}")
+        _logger.error("%s", message)
+        return [Verdict(Fate.REFUSED, Reason(code, message))] * count
+
+    def _redacted(self, text: str) -> str:
+        return redact(text, self._secrets)
 
     def _judge(self, items: Iterable[Item], verdicts: Iterable[Verdict], states: dict[int, _State]) -> float:
         """Write down what is final and return the seconds to wait before what is left."""
@@ -153,20 +174,23 @@ class _Lane:
         limit = 1 if self._down else self._attempts
         for item, verdict in zip(items, verdicts, strict=True):
             state = states[id(item)]
-            if verdict.fate is Fate.SETUP:
-                self._setup = verdict.reason
             if verdict.fate in (Fate.REFUSED, Fate.SETUP):
-                state.reason = verdict.reason or Reason(Code.VENDOR_REFUSED, f"{self.name} refused it.")
+                state.reason = self._final(verdict, Code.VENDOR_REFUSED, "refused it")
             elif verdict.fate is Fate.RETRY:
-                asked = verdict.wait or 0.0
+                asked = _backoff(state.attempts) if verdict.wait is None else verdict.wait
                 if state.attempts >= limit or asked > _LONGEST_WAIT:
-                    state.reason = verdict.reason or Reason(Code.VENDOR_UNAVAILABLE, f"{self.name} did not take it.")
+                    state.reason = self._final(verdict, Code.VENDOR_UNAVAILABLE, "did not take it")
                     self._down = self._down or state.reason.code in (Code.UNREACHABLE, Code.TIMED_OUT)
                 else:
-                    wait = max(wait, asked or _backoff(state.attempts))
-            else:
-                self._down = False
+                    wait = max(wait, asked)
+            if verdict.fate is Fate.SETUP and state.reason:
+                self._setup[id(item.endpoint)] = state.reason
         return wait
+
+    def _final(self, verdict: Verdict, code: Code, what: str) -> Reason:
+        """Return why an item is given up, in the vendor's words without our secrets."""
+        reason = verdict.reason or Reason(code, f"{self.name} {what}.")
+        return msgspec.structs.replace(reason, message=self._redacted(reason.message))
 
 
 def _progressing(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:

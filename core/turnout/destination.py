@@ -8,11 +8,12 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from turnout.copies import Copy, Derived
 from turnout.endpoint import Endpoint, Item
-from turnout.errors import PluginError, did_you_mean
+from turnout.errors import PluginError, TurnoutError, did_you_mean
 from turnout.event import Event
 from turnout.plugins import DESTINATIONS, installed, load
-from turnout.settings import Config, Settings
+from turnout.settings import Config, Settings, redact
 
 __all__ = ["CALL_TYPES", "Destination", "Made", "Rule", "load_destination", "origin", "rule"]
 
@@ -48,13 +49,14 @@ class Rule:
         """Return whether the condition holds with these settings."""
         if callable(self.when):
             return bool(self.when(config))
-        return all(_holds(name, config) for name in self.settings)
+        return all(_holds(name, config, self.id) for name in self.settings)
 
 
-def _holds(name: str, config: Config) -> bool:
-    if name.startswith("not "):
-        return not config[name[4:]]
-    return bool(config[name])
+def _holds(condition: str, config: Config, rule_id: str) -> bool:
+    name = condition.removeprefix("not ")
+    if name not in config:
+        raise PluginError(f"rule '{rule_id}': there is no setting '{name}'.{did_you_mean(name, config)}")
+    return bool(config[name]) is not condition.startswith("not ")
 
 
 def rule(*call_types: str, when: When = None) -> Callable[[_Method], _Method]:
@@ -93,6 +95,8 @@ class Destination:
     api: ClassVar[int] = 1
     settings: ClassVar[type[Settings]] = Settings
     pure: ClassVar[bool] = False
+    table: ClassVar[tuple[Copy | Derived, ...]] = ()
+    """What is copied from an event into the vendor's objects, for the generated page."""
 
     def __init__(
         self,
@@ -103,7 +107,14 @@ class Destination:
     ) -> None:
         self.id = id or type(self).__name__.lower()
         config = self.settings.configure(settings or {}, owner=f"destination '{self.id}'", environ=environ)
-        self._configure(config)
+        try:
+            self._configure(config)
+        except TurnoutError:
+            raise
+        except Exception as error:
+            fault = redact(f"{type(error).__name__}: {error}", config.secret_values)
+            where = f"destination '{self.id}' ({origin(type(self))})"
+            raise PluginError(f"{where} can't be configured: it raised {fault}. Tell its author.") from error
 
     def _configure(self, config: Config) -> None:
         self.config = config
@@ -174,23 +185,19 @@ def origin(kind: type) -> str:
 
 def declared_rules(kind: type[Destination]) -> list[Rule]:
     """Return the rules of a destination class in the order in which they run."""
-    found: dict[str, Rule] = {}
-    for base in _bases_first(kind):
-        for name, method in vars(base).items():
-            mark = getattr(method, "__turnout_rule__", None)
-            if isinstance(mark, Rule):
-                found[name] = mark
-            elif name in found:
-                del found[name]
-    return list(found.values())
+    # Which of several methods of one name counts is Python's affair; one without a mark is no rule.
+    marks = [getattr(getattr(kind, name), "__turnout_rule__", None) for name in _names(kind)]
+    return [mark for mark in marks if isinstance(mark, Rule)]
 
 
 def declared_endpoints(kind: type[Destination]) -> list[Endpoint]:
     """Return the endpoints of a destination class in the order in which they are written."""
-    found: dict[str, Endpoint] = {}
-    for base in _bases_first(kind):
-        found.update({name: value for name, value in vars(base).items() if isinstance(value, Endpoint)})
-    return list(found.values())
+    found = [getattr(kind, name) for name in _names(kind)]
+    return [one for one in found if isinstance(one, Endpoint)]
+
+
+def _names(kind: type) -> dict[str, None]:
+    return dict.fromkeys(name for base in _bases_first(kind) for name in vars(base) if not name.startswith("__"))
 
 
 def _bases_first(kind: type) -> list[type]:

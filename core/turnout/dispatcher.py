@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from turnout import plugins
 from turnout.config import Configuration, SendSettings, load_config
 from turnout.destination import Destination, load_destination
@@ -74,8 +76,8 @@ class Dispatcher:
         for name in names:
             plugin, given = configuration.destination(name)
             kind = load_destination(plugin)
-            destinations[name] = kind({**given, **(settings or {})}, id=name, environ=environ)
-        hooks = [_hook(name, *instance, environ) for name, instance in configuration.hooks.items()]
+            destinations[name] = kind(kind.settings.overlay(given, settings or {}), id=name, environ=environ)
+        hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
         return cls(destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options)
 
     def plan(self, event: Source) -> list[Plan]:
@@ -88,12 +90,12 @@ class Dispatcher:
             accepted = self.normaliser.event(event)
             if self.hooks.before_mapping:
                 accepted = self._changed(accepted)
-        except Refusal as refusal:
-            return self._all(event, Outcome.INVALID, refusal.reason)
         except Drop as drop:
             return self._all(accepted, Outcome.DROPPED, drop.reason)
         except _HookError as error:
             return self._all(accepted, Outcome.FAILED, error.reason)
+        except Refusal as refusal:
+            return self._all(event, Outcome.INVALID, refusal.reason)
         plans = [map_event(target, accepted) for target in self._targets]
         if self.hooks.planned:
             self._observe(accepted, plans)
@@ -104,29 +106,41 @@ class Dispatcher:
         for change in self.hooks.before_mapping:
             try:
                 changed = change(event=event)
-                event = event if changed is None else self.normaliser.event(changed)
             except (Drop, Refusal):
                 raise
             except Exception as error:
                 message = f"The hook turnout_before_mapping of {_named_hook(change)} raised {type(error).__name__}."
                 _logger.exception("%s", message)
                 raise _HookError(Code.PLUGIN_RAISED, message) from error
+            event = event if changed is None else self._remade(change, changed)
         return event
+
+    def _remade(self, change: Callable[..., object], changed: Source) -> Event:
+        try:
+            return self.normaliser.event(changed)
+        except Refusal as refusal:
+            message = f"The hook turnout_before_mapping of {_named_hook(change)} gave back no good event: {refusal}"
+            _logger.error("%s", message)
+            raise _HookError(Code.PLUGIN_BAD_RESULT, message, refusal.reason.path) from refusal
 
     def _observe(self, event: Source, plans: Iterable[Plan]) -> None:
         for observe in self.hooks.planned:
             for plan in plans:
                 _call(observe, event=event, plan=plan)
 
-    def plan_body(self, body: Source) -> Iterator[list[Plan]]:
-        """Yield what `plan` returns for one event, or for each event of a batch body (`{"batch": [...]}`)."""
-        for found in self.read_body(body):
-            yield self.refused(found) if isinstance(found, Refusal) else self.plan(found)
+    def plan_body(self, body: Source, place: str = "") -> Iterator[list[Plan]]:
+        """Yield what `plan` returns for one event, or for each event of a batch body (`{"batch": [...]}`).
+
+        `place` (`line 3`) is put in front of the message of what is invalid.
+        """
+        for number, found in enumerate(self.read_body(body), start=1):
+            plans = self.refused(found) if isinstance(found, Refusal) else self.plan(found)
+            yield _placed(plans, place, number)
 
     def read_body(self, body: Source) -> Iterator[Event | Refusal]:
         """Yield the normalised event of `body`, or those of a batch body; for a bad one, the refusal."""
         try:
-            if is_batch(body):
+            if not isinstance(body, Event) and is_batch(body):
                 yield from self.normaliser.batch(body)
             else:
                 yield self.normaliser.event(body)
@@ -134,9 +148,9 @@ class Dispatcher:
             refusal.source = refusal.source or encoded(body)
             yield refusal
 
-    def refused(self, refusal: Refusal) -> list[Plan]:
+    def refused(self, refusal: Refusal, place: str = "") -> list[Plan]:
         """Return the plans of an event that can't be accepted: `invalid` at each destination."""
-        return self._all(refusal.source or b"", Outcome.INVALID, refusal.reason)
+        return _placed(self._all(refusal.source or b"", Outcome.INVALID, refusal.reason), place)
 
     def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
         message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
@@ -181,6 +195,15 @@ class Dispatcher:
         return _restore, (type(self), *state)
 
 
+def _placed(plans: list[Plan], place: str, number: int = 1) -> list[Plan]:
+    """Return the plans, those that are invalid with their place in front of the message."""
+    where = f"{place}, event {number}" if number > 1 else place
+    for plan in plans:
+        if place and plan.reason is not None and plan.outcome is Outcome.INVALID:
+            plan.reason = msgspec.structs.replace(plan.reason, message=f"{where}: {plan.reason.message}")
+    return plans
+
+
 class _HookError(Refusal):
     """A hook raised an exception."""
 
@@ -197,22 +220,25 @@ def _named_hook(function: Callable[..., object]) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"
 
 
-def _hook(name: str, plugin: str, given: dict[str, Any], environ: Mapping[str, str] | None) -> object:
-    kind = plugins.load(plugins.HOOKS, plugin)
-    return kind(given, owner=f"hook '{name}'", environ=environ)
-
-
 def _named(destinations: Mapping[str, Destination] | Iterable[Destination]) -> dict[str, Destination]:
     if isinstance(destinations, Mapping):
-        for name, destination in destinations.items():
-            destination.id = name
-        return dict(destinations)
+        return _called(destinations)
     named: dict[str, Destination] = {}
     for destination in destinations:
         if destination.id in named:
             raise ConfigError(f"Two destinations have the id '{destination.id}'. Give one of them another id=.")
         named[destination.id] = destination
     return named
+
+
+def _called(destinations: Mapping[str, Destination]) -> dict[str, Destination]:
+    seen: dict[int, str] = {}
+    for name, destination in destinations.items():
+        if id(destination) in seen:
+            raise ConfigError(f"'{seen[id(destination)]}' and '{name}' are one object. Make a destination for each.")
+        seen[id(destination)] = name
+        destination.id = name
+    return dict(destinations)
 
 
 def _restore(

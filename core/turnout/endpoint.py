@@ -10,8 +10,10 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 import msgspec
 
+from turnout._json import encode
 from turnout.answer import Reader, read_status
-from turnout.errors import ConfigError
+from turnout.errors import ConfigError, PluginError, Refusal, did_you_mean
+from turnout.reasons import Code
 from turnout.settings import Config
 
 __all__ = [
@@ -29,7 +31,6 @@ __all__ = [
     "share",
 ]
 
-_encode = msgspec.json.Encoder().encode
 _MASK = "***"
 
 
@@ -68,7 +69,7 @@ class Auth(msgspec.Struct, frozen=True):
         """Return the header's value; masked, the scheme and three stars."""
         if masked:
             return f"{self.scheme} {_MASK}"
-        parts = [str(config[name]) for name in self.names]
+        parts = [str(_value(name, config)) for name in self.names]
         if self.scheme == "Basic":
             return "Basic " + base64.b64encode(":".join(parts).encode()).decode()
         return f"{self.scheme} {parts[0]}"
@@ -85,8 +86,11 @@ def bearer(token: str) -> Auth:
 
 
 def share(fields: Mapping[str, Any]) -> bytes:
-    """Return `fields` encoded once, to be given to several calls of `Endpoint.item`."""
-    return _encode(fields)[1:-1]
+    """Return `fields` encoded once, to be given to calls of `Endpoint.item`.
+
+    It pays where one event becomes several items, or where several destinations make the same fields of it.
+    """
+    return b"," + encode(fields)[1:] if fields else b"}"
 
 
 class Item(msgspec.Struct):
@@ -170,21 +174,27 @@ def form_body(template: Mapping[str, Any]) -> Body:
 
 
 _MARK = "\x00items\x00"
-_ENCODED_MARK = _encode(_MARK)
+_ENCODED_MARK = encode(_MARK)
+
+
+def _value(name: str, config: Config) -> Any:
+    if name not in config:
+        raise PluginError(f"An endpoint uses the setting '{name}', which is not there.{did_you_mean(name, config)}")
+    return config[name]
 
 
 def _fill(value: Any, config: Config) -> Any:
     if isinstance(value, _Placeholder):
-        return _MARK if value.setting is None else config[value.setting]
+        return _MARK if value.setting is None else _value(value.setting, config)
     if isinstance(value, Mapping):
         return {key: _fill(inner, config) for key, inner in value.items()}
     return [_fill(inner, config) for inner in value] if isinstance(value, list) else value
 
 
 def _bind_json(template: Any, config: Config) -> BoundBody:
-    before, mark, after = _encode(_fill(template, config)).partition(_ENCODED_MARK)
-    if not mark:
-        raise ConfigError("A body template needs ITEMS in one place.")
+    before, mark, after = encode(_fill(template, config)).partition(_ENCODED_MARK)
+    if not mark or _ENCODED_MARK in after:
+        raise PluginError("A body template needs ITEMS in one place.")
     return BoundBody(before, after, b"[", b",", b"]")
 
 
@@ -195,11 +205,11 @@ def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
         filled = _fill(value, config)
         if filled == _MARK or not isinstance(filled, str):
             decoded.add(name)
-        text = filled if isinstance(filled, str) else _encode(filled).decode()
+        text = filled if isinstance(filled, str) else encode(filled).decode()
         fields.append(f"{quote_plus(name)}={_MARK if filled == _MARK else quote_plus(text)}")
     before, mark, after = "&".join(fields).partition(_MARK)
-    if not mark:
-        raise ConfigError("A body template needs ITEMS in one place.")
+    if not mark or _MARK in after:
+        raise PluginError("A body template needs ITEMS in one place.")
     return BoundBody(
         before.encode(), after.encode(), b"%5B", b"%2C", b"%5D", quoted=True, bare=True, json_fields=frozenset(decoded)
     )
@@ -287,13 +297,22 @@ class BoundEndpoint(Endpoint):
         """Return an item for this endpoint.
 
         `value` is the vendor's object (a JSON object, or any JSON value when `shared` is not used). `shared`
-        holds more fields of the same object, encoded once by `share`; no field may stand in both. `key` is
-        the idempotency key that the vendor will see, when it has one.
+        holds more fields of the same object, encoded once by `share`; no field may stand in both, and then
+        `value` may not be empty. `key` is the idempotency key that the vendor will see, when it has one.
+        Raises `Refusal` when the item alone is larger than a request may be.
         """
-        data = _encode(value)
+        data = encode(value)
         if shared:
-            data = data[:-1] + b"," + shared + b"}" if len(data) > 2 else b"{" + shared + b"}"
+            data = data[:-1] + shared
+        if len(data) > self.roomy:
+            self._check_size(data)
         return Item(self, data, key)
+
+    def _check_size(self, data: bytes) -> None:
+        size = len(self.envelope.join([self.envelope.wire(data)]))
+        if size > self.batch.bytes:
+            message = f"One item alone makes a request of {size:,} bytes; {self.name} takes {self.batch.bytes:,}."
+            raise Refusal(Code.ITEM_TOO_LARGE, message + " Send less in one event.")
 
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -303,7 +322,7 @@ def _target(url: str | Callable[[Config], str], config: Config) -> str:
     if callable(url):
         target = url(config)
     else:
-        target = _FIELD.sub(lambda found: quote(str(config[found[1]]), safe="*"), url)
+        target = _FIELD.sub(lambda found: quote(str(_value(found[1], config)), safe="*"), url)
     base = str(config["base_url"])
     if not base:
         return target

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from turnout.destination import Destination, origin
 from turnout.endpoint import Item
@@ -46,9 +48,9 @@ def _disabled(message: str, key: str) -> Reason:
 
 
 def _all_key(integrations: dict[str, Any]) -> str | None:
-    if "All" in integrations:
+    if integrations.get("All") is not None:
         return "All"
-    return next((key for key in integrations if key.lower() == "all"), None)
+    return next((key for key, value in integrations.items() if key.lower() == "all" and value is not None), None)
 
 
 def map_event(destination: Destination, event: Event) -> Plan:
@@ -79,7 +81,6 @@ def _run(destination: Destination, event: Event, rules: Iterable[tuple[str, Any]
                 items.append(made)
             else:
                 _collect(made, rule, items, destination, plan)
-        _check_sizes(items)
     except Drop as drop:
         return drop.reason
     except Refusal as refusal:
@@ -93,6 +94,8 @@ def _run(destination: Destination, event: Event, rules: Iterable[tuple[str, Any]
 
 
 def _collect(made: Any, rule: str, items: list[Item], destination: Destination, plan: Plan) -> None:
+    if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
+        raise _bad_result(made)
     for one in made:
         if one.__class__ is Item:
             one.rule = rule
@@ -102,24 +105,22 @@ def _collect(made: Any, rule: str, items: list[Item], destination: Destination, 
             place = f" ({one.path})" if one.path else ""
             _logger.warning("%s at %s: %s%s", plan.message_id, destination.id, text, place)
         else:
-            raise TypeError(f"a rule gives back items, not {type(one).__name__}; make them with an endpoint's item()")
+            raise _bad_result(one)
 
 
-def _check_sizes(items: Iterable[Item]) -> None:
-    for item in items:
-        endpoint = item.endpoint
-        if len(item.data) > endpoint.roomy:
-            size = len(endpoint.envelope.wire(item.data)) + endpoint.envelope.overhead
-            if size > endpoint.batch.bytes:
-                message = f"One item alone makes a request of {size} bytes; {endpoint.name} takes {endpoint.batch.bytes}."
-                raise Refusal(Code.ITEM_TOO_LARGE, message + " Send less in one event.")
+class _BadResult(TypeError):  # noqa: N818 - its name is shown to the plugin's author
+    pass
+
+
+def _bad_result(made: object) -> TypeError:
+    return _BadResult(f"a rule gives back items, not {type(made).__name__}; make them with an endpoint's item()")
 
 
 def showable(plan: Plan) -> list[Item]:
     """Return the items of a plan as they may be shown.
 
     Where a rule has put the value of a secret into an item, these are the items that the same rules make of
-    the same event when every secret is `***`.
+    the same event when every secret is `***`; where they can't work with that, the value is masked.
     """
     destination, event = plan.target, plan.event
     if destination is None or event is None:
@@ -127,31 +128,50 @@ def showable(plan: Plan) -> list[Item]:
     secrets = destination.secret_bytes
     if not any(secret in item.data for item in plan.items for secret in secrets):
         return plan.items
-    return map_event(destination.twin, event).items
+    try:
+        made = map_event(destination.twin, event).items
+    except Exception:
+        made = []
+    return made if len(made) == len(plan.items) else [_without(secrets, item) for item in plan.items]
+
+
+def _without(secrets: Iterable[bytes], item: Item) -> Item:
+    data = item.data
+    for secret in sorted(secrets, key=len, reverse=True):
+        data = data.replace(secret, b"***")
+    return msgspec.structs.replace(item, data=data)
 
 
 def _no_rules(destination: Destination, event: Event) -> Reason:
-    off = destination.switched_off.get(event.type, ())
-    if not off:
+    off = _switched_off(destination, event)
+    if off is None:
         message = f"{destination.name} has no rule for {event.type} calls."
         return Reason(Code.CALL_TYPE_UNSUPPORTED, message, "/type")
-    wanted = sorted({name for rule in off for name in rule.settings})
-    message = f"{event.type} calls are switched off by the settings of '{destination.id}'"
-    if wanted:
-        message += f": {', '.join(wanted)}"
-    return Reason(Code.SETTING_OFF, message + ".", "/type")
+    message = f"{event.type} calls are switched off by the settings of '{destination.id}'{off}."
+    return Reason(Code.SETTING_OFF, message, "/type")
 
 
 def _nothing(destination: Destination, event: Event) -> Reason:
     ran = ", ".join(rule for rule, _ in destination.rules[event.type])
     message = f"No rule had anything to send for this {event.type} call (tried: {ran})."
-    return Reason(Code.NOTHING_TO_MAP, message)
+    off = _switched_off(destination, event)
+    return Reason(Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}.")
+
+
+def _switched_off(destination: Destination, event: Event) -> str | None:
+    """Return the settings that keep rules for this call type from running, None when no rule is kept."""
+    off = destination.switched_off.get(event.type, ())
+    if not off:
+        return None
+    wanted = sorted({name for rule in off for name in rule.settings})
+    return f": {', '.join(wanted)}" if wanted else ""
 
 
 def _blame(destination: Destination, rule: str, error: BaseException) -> Reason:
     where = f"rule '{rule}'" if rule else "prepare()"
-    text = redact(f"{type(error).__name__}: {error}", destination.config.secret_values)
+    kind = "TypeError" if isinstance(error, _BadResult) else type(error).__name__
+    text = redact(f"{kind}: {error}", destination.config.secret_values)
     message = f"{where} of destination '{destination.id}' ({origin(type(destination))}) raised {text}"
     _logger.error("%s", message)
-    bad = isinstance(error, TypeError) and "a rule gives back items" in str(error)
+    bad = isinstance(error, _BadResult)
     return Reason(Code.PLUGIN_BAD_RESULT if bad else Code.PLUGIN_RAISED, message)

@@ -71,6 +71,9 @@ def _elements(rest: bytes, stream: BinaryIO) -> Iterator[Record]:
     splitter = _Splitter()
     while True:
         yield from splitter.feed(rest)
+        if splitter.mismatched:
+            yield splitter.broken("it is closed by } instead of ]")
+            return
         if splitter.closed:
             tail = rest[splitter.end :] + stream.read(_CHUNK)
             if tail.strip():
@@ -87,6 +90,7 @@ class _Splitter:
 
     def __init__(self) -> None:
         self.closed = False
+        self.mismatched = False
         self.end = 0
         self._depth = 0
         self._quoted = False
@@ -125,6 +129,7 @@ class _Splitter:
             elif mark in b"]}":
                 self._depth -= 1
                 self.closed = self._depth < 0
+                self.mismatched = self.closed and mark == b"}"
                 return self.closed
             return mark == b"," and self._depth == 0
         return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from turnout import Code, Event, Item, Refusal, share
-from turnout_amplitude.values import session_id, text_of
+from turnout import Event, Item, share
+from turnout_amplitude.context import option
+from turnout_amplitude.properties import about_user
+from turnout_amplitude.values import text_of
 
 if TYPE_CHECKING:
     from turnout_amplitude.destination import Amplitude
@@ -15,90 +17,71 @@ if TYPE_CHECKING:
 __all__ = ["Call", "event_groups"]
 
 _NO_OPTIONS: dict[str, Any] = {}
-
-# HTTP V2 documentation, "Invalid device and user ids": such a value is answered with a 400.
-_REFUSED_IDS = frozenset(
-    "anonymous|nil|none|null|n/a|na|undefined|unknown|00000000-0000-0000-0000-000000000000|{}|lmy47d|0|-1".split("|")
-)
+_ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
 
 
 class Call:
     """One event on its way to Amplitude: its options, its ids and the fields that all its items share."""
 
-    __slots__ = ("_amplitude", "_count", "_shared", "device_id", "event", "fields", "options", "user_properties")
+    __slots__ = ("_amplitude", "_count", "_fields", "_own", "_shared", "event", "is_order", "options")
 
     def __init__(self, amplitude: Amplitude, event: Event) -> None:
         self._amplitude = amplitude
-        self._count = 0
-        self._shared: bytes | None = None
+        self._fields: dict[str, Any] | None = None
         self.event = event
+        self.is_order = event.event is not None and is_order(event.event)
         options = event.integrations.get(amplitude.name)
         self.options: dict[str, Any] = options if options.__class__ is dict else _NO_OPTIONS
-        self.user_properties: dict[str, Any] | None = None
 
-    def option(self, *spellings: str) -> Any:
-        """Return the first of these options that is there, or None."""
-        return next((self.options[key] for key in spellings if self.options.get(key) is not None), None)
-
-    @property
     def identity(self) -> dict[str, Any]:
-        """Return ids, time, context and session: what events and identifications have in common.
+        """Return ids, time, context and session: what events and identifications have in common; a new dict."""
+        return self._amplitude.context(self.event, self.options)
 
-        Raises `Refusal` when there is neither user nor device (AMP-GEN-04), or Amplitude is documented to
-        refuse an id.
-        """
-        event = self.event
-        device_id, path = self._amplitude.device_id(event)
-        fields = self._amplitude.context(event)
-        if event.user_id is not None:
-            fields["user_id"] = _accepted(event.user_id, "/userId")
-        elif device_id is None:
-            message = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
-            raise Refusal(Code.NO_USER_ANON_ID, message)
-        if device_id is not None:
-            fields["device_id"] = _accepted(device_id, path)
-        fields["time"] = event.timestamp_ms
-        if self.options:
-            session = session_id(self.option("session_id", "sessionId"))
-            if session is not None:
-                fields["session_id"] = session
-        return fields
-
-    def event_item(self, event_type: str, properties: dict[str, Any], **native: Any) -> Item:
+    def event_item(self, own: dict[str, Any]) -> Item:
         """Return an item for the events endpoint: the main event first, then the others of the same call.
 
+        `own` holds what is the event's own: `event_type`, `event_properties` unless there are none, native revenue.
         The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
-        `native` are further fields of the event, such as `revenue`.
         """
-        if self._shared is None:
-            self._shared = self._share()
-        insert_id = f"{self.event.message_id}-{self._count}" if self._count else self.event.message_id
+        if self._fields is not None:
+            return self._further_item(own)
+        own["insert_id"] = self.event.message_id
+        fields = self._fields = self._event_fields()
+        fields.update(own)
+        self._own = own
+        self._count = 0
+        return self._amplitude.target.item(fields, key=self.event.message_id)
+
+    def _further_item(self, own: dict[str, Any]) -> Item:
+        """Return an item for another event of the call; what it shares with the first is encoded once."""
+        if self._count == 0:
+            shared = {key: value for key, value in (self._fields or {}).items() if key not in self._own}
+            self._shared = share(shared)
         self._count += 1
-        own = {"event_type": event_type, "insert_id": insert_id, **native}
-        if properties:
-            own["event_properties"] = properties
+        own["insert_id"] = insert_id = f"{self.event.message_id}-{self._count}"
         return self._amplitude.target.item(own, self._shared, key=insert_id)
 
-    def _share(self) -> bytes:
-        """Return the fields that all events of this call have, encoded once (AMP-ORDER-13)."""
-        fields = self.identity
-        if self.user_properties:
-            fields["user_properties"] = self.user_properties
-        if self.options:
-            groups = event_groups(self.options.get("groups"))
+    def _event_fields(self) -> dict[str, Any]:
+        """Return a new dict of the fields that all events of this call have (AMP-ORDER-13)."""
+        amplitude, event, options = self._amplitude, self.event, self.options
+        fields = amplitude.context(event, options)
+        user_properties = about_user(event, amplitude.config)
+        if user_properties:
+            fields["user_properties"] = user_properties
+        if options:
+            groups = event_groups(options.get("groups"))
             if groups:
                 fields["groups"] = groups
-            event_id = self.option("event_id", "eventId")
+            event_id = option(options, "event_id", "eventId")
             if event_id.__class__ is int:
                 fields["event_id"] = event_id
-        return share(fields)
+        return fields
 
 
-def _accepted(value: str, path: str) -> str:
-    if value in _REFUSED_IDS or value.lower() in _REFUSED_IDS:
-        message = f"Amplitude refuses the id {msgspec.json.encode(value).decode()}. Send the user's real id, or none."
-        raise Refusal(Code.VENDOR_WOULD_REFUSE, message, path)
-    return value
+@lru_cache(maxsize=4096)
+def is_order(name: str) -> bool:
+    """Return whether an event's name is one of an order's: `Order Completed`, `completed_order`, … (AMP-ORDER-01)."""
+    return _ORDER.fullmatch(name) is not None
 
 
 def event_groups(groups: Any) -> dict[str, Any]:

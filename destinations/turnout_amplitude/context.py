@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from turnout import Config, Copy, Event, compile_copies
+from turnout import Code, Config, Copy, Derived, Event, Refusal, compile_copies
 from turnout_amplitude.useragent import parse
+from turnout_amplitude.values import session_id
 
-__all__ = ["COPIES", "DERIVED", "Derived", "context_reader"]
+__all__ = ["COPIES", "DERIVED", "context_reader", "option"]
 
 COPIES = (
+    Copy("user_id", "user_id", ("AMP-GEN-05", "AMP-IDENT-01"), "As text."),
+    Copy("timestamp_ms", "time", ("AMP-GEN-06",), "`timestamp` in milliseconds since the epoch."),
     Copy("context.ip", "ip", ("AMP-CTX-01",)),
     Copy("context.device.model", "device_model", ("AMP-CTX-02",)),
     Copy("context.device.brand", "device_brand", ("AMP-CTX-02",)),
@@ -32,24 +34,13 @@ COPIES = (
 """Straight copies; context keys without a row here or below are dropped (AMP-CTX-19)."""
 
 
-class Derived(msgspec.Struct, frozen=True):
-    """A row of the context table that takes more than a copy, for the generated page."""
-
-    sources: tuple[str, ...]
-    targets: tuple[str, ...]
-    rules: tuple[str, ...]
-    doc: str
-
-
 DERIVED = (
-    Derived(("userId",), ("user_id",), ("AMP-GEN-05", "AMP-IDENT-01"), "As text."),
     Derived(
         ("context.device.id", "anonymousId"),
         ("device_id",),
         ("AMP-DEV-01", "AMP-DEV-02"),
         "The first that is present; with `prefer_anonymous_id_for_device_id` in the other order.",
     ),
-    Derived(("timestamp",), ("time",), ("AMP-GEN-06",), "Milliseconds since the epoch."),
     Derived(("messageId",), ("insert_id",), ("AMP-GEN-07",), "Further events of one call get `-1`, `-2`, …"),
     Derived(
         ("traits.address", "context.traits.address", "properties.country"),
@@ -103,43 +94,81 @@ DERIVED = (
     Derived(("context.userAgent",), ("user_agent",), ("AMP-CTX-21",), "With `include_raw_user_agent`."),
 )
 
-_LIBRARIES = {"analytics.js": "Web", "analytics-ios": "iOS", "analytics-android": "Android"}
+_LIBRARIES: dict[str | None, str] = {"analytics.js": "Web", "analytics-ios": "iOS", "analytics-android": "Android"}
 _SPELLINGS = {"web": "Web", "ios": "iOS", "android": "Android"}
-_NO_ADDRESS: dict[str, Any] = {}
 
-_copied = compile_copies(COPIES)
+# HTTP V2 documentation, "Invalid device and user ids": such a value is answered with a 400.
+_REFUSED_IDS = frozenset(
+    "anonymous|nil|none|null|n/a|na|undefined|unknown|00000000-0000-0000-0000-000000000000|{}|lmy47d|0|-1".split("|")
+)
+
+_copied = compile_copies(COPIES, {"library": "turnout"})
 
 
-def context_reader(config: Config) -> Callable[[Event], dict[str, Any]]:
-    """Return the function that makes the context fields of an event with these settings."""
+def context_reader(config: Config) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
+    """Return the function that makes what events and identifications have in common: ids, time, context, session.
+
+    It raises `Refusal` when there is neither user nor device (AMP-GEN-04), or when Amplitude is documented to refuse
+    an id. It is straight code, since it runs for every event.
+    """
+    anonymous_first = config.prefer_anonymous_id_for_device_id
     raw_agent = config.include_raw_user_agent
 
-    def read(event: Event) -> dict[str, Any]:
+    def read(event: Event, options: dict[str, Any]) -> dict[str, Any]:
         fields = _copied(event)
-        fields["library"] = "turnout"
         context = event.context
         device = context.device
-        library = context.library.name
-        place = platform(library, device.type, context.os.name)
+        if anonymous_first:  # AMP-DEV-02, else AMP-DEV-01
+            device_id = event.anonymous_id or device.id
+        else:
+            device_id = device.id or event.anonymous_id
+        if device_id:
+            fields["device_id"] = device_id
+            if device_id.lower() in _REFUSED_IDS:
+                raise _refused(device_id, "/anonymousId" if device_id == event.anonymous_id else "/context/device/id")
+        if event.user_id is None:
+            if not device_id:
+                message = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
+                raise Refusal(Code.NO_USER_ANON_ID, message)
+        elif event.user_id.lower() in _REFUSED_IDS:
+            raise _refused(event.user_id, "/userId")
+        library, system = context.library.name, context.os.name
+        place = _LIBRARIES.get(library) or platform(device.type, system, library)
         if place is not None:
             fields["platform"] = place
-        if library == "analytics.js" and context.user_agent:
-            _read_agent(fields, context.user_agent)
-        if raw_agent and context.user_agent:
-            fields["user_agent"] = context.user_agent
-        _advertising(fields, event, place)
-        if event.type != "group":
+        if context.user_agent:
+            if library == "analytics.js":
+                _read_agent(fields, context.user_agent)
+            if raw_agent:
+                fields["user_agent"] = context.user_agent
+        if place == "iOS" or place == "Android":
+            _advertising(fields, device, place)
+        elif system is not None and system.lower() in _SPELLINGS:
+            _advertising(fields, device, _SPELLINGS[system.lower()])
+        if "country" not in fields or "region" not in fields or "city" not in fields:
             _address(fields, event)
+        if options:
+            session = session_id(option(options, "session_id", "sessionId"))
+            if session is not None:
+                fields["session_id"] = session
         return fields
 
     return read
 
 
-@lru_cache(maxsize=1024)
-def platform(library: str | None, device_type: str | None, os_name: str | None) -> str | None:
-    """Return the platform in cloud mode (AMP-CTX-09)."""
-    if library in _LIBRARIES:
-        return _LIBRARIES[library]
+def option(options: dict[str, Any], snake: str, camel: str) -> Any:
+    """Return an option by either spelling, or None."""
+    value = options.get(snake)
+    return options.get(camel) if value is None else value
+
+
+def _refused(value: str, path: str) -> Refusal:
+    message = f"Amplitude refuses the id {msgspec.json.encode(value).decode()}. Send the user's real id, or none."
+    return Refusal(Code.VENDOR_WOULD_REFUSE, message, path)
+
+
+def platform(device_type: str | None, os_name: str | None, library: str | None) -> str | None:
+    """Return the platform, in cloud mode, of a library that is none of the three bundled ones (AMP-CTX-09)."""
     found = device_type or (os_name.lower() if os_name else library)
     return _SPELLINGS.get(found.lower(), found) if found else None
 
@@ -156,10 +185,8 @@ def _read_agent(fields: dict[str, Any], user_agent: str) -> None:
         fields["device_model"] = agent.system
 
 
-def _advertising(fields: dict[str, Any], event: Event, place: str | None) -> None:
+def _advertising(fields: dict[str, Any], device: Any, family: str) -> None:
     """Add the advertising ids of the platform's family, never both (AMP-CTX-11)."""
-    device = event.context.device
-    family = place if place in ("iOS", "Android") else _SPELLINGS.get((event.context.os.name or "").lower())
     advertising = device.advertising_id or device.idfa
     if family == "iOS":
         if advertising:
@@ -176,7 +203,9 @@ def _address(fields: dict[str, Any], event: Event) -> None:
     The traits of a group call are the group's, so their address is not the user's and is not read.
     """
     traits, context_traits, properties = event.traits, event.context.traits, event.properties
-    if not (traits or context_traits or "country" in properties):
+    if event.type == "group":
+        traits = {}
+    if not ("address" in traits or "address" in context_traits or "country" in properties):
         return
     addresses = [traits.get("address"), context_traits.get("address")]
     for key in ("country", "region", "city"):

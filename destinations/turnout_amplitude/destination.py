@@ -8,13 +8,13 @@ from typing import Any
 from turnout import ITEMS, Batch, Config, Destination, Endpoint, Event, basic, form_body, json_body, setting
 from turnout_amplitude.answers import read_events, read_form
 from turnout_amplitude.call import Call
-from turnout_amplitude.context import context_reader
+from turnout_amplitude.context import COPIES, DERIVED, context_reader
 from turnout_amplitude.groups import GroupRules
 from turnout_amplitude.identity import IdentityRules
 from turnout_amplitude.orders import OrderRules
 from turnout_amplitude.pages import PageRules
 from turnout_amplitude.settings import AmplitudeSettings
-from turnout_amplitude.tracks import TrackRules
+from turnout_amplitude.tracks import TrackRules, removed_properties
 
 __all__ = ["Amplitude"]
 
@@ -46,6 +46,7 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
     api = 1
     settings = AmplitudeSettings
     pure = True
+    table = (*COPIES, *DERIVED)
 
     events = Endpoint(
         "POST",
@@ -100,22 +101,8 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         """Choose the events endpoint and the readers once."""
         self.target = self.batch if self.config.send_to_batch_endpoint else self.events
         self.context = context_reader(self.config)
-        self.device_id = _anonymous_first if self.config.prefer_anonymous_id_for_device_id else _device_first
+        self.removed = removed_properties(self.config)
 
     def prepare(self, event: Event) -> Call:
         """Return the call that the rules work with."""
         return Call(self, event)
-
-
-def _device_first(event: Event) -> tuple[str | None, str]:
-    """Return `context.device.id`, else `anonymousId`, with its pointer (AMP-DEV-01)."""
-    return (event.context.device.id, "/context/device/id") if event.context.device.id else (event.anonymous_id, "/anonymousId")
-
-
-def _anonymous_first(event: Event) -> tuple[str | None, str]:
-    """Return `anonymousId`, else `context.device.id`, with its pointer (AMP-DEV-02)."""
-    if event.anonymous_id:
-        return event.anonymous_id, "/anonymousId"
-    return event.context.device.id or None, "/context/device/id"
-
-

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from turnout import Code, Destination, Item, Refusal, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.identity import identification
+from turnout_amplitude.properties import unmixed
 from turnout_amplitude.values import text_of
 
 __all__ = ["GroupRules"]
@@ -39,7 +40,7 @@ class GroupRules(_Base):
         kind, value = self._mapped(call) or (LEGACY_TYPE, call.event.group_id)
         fields = identification(call)
         fields["groups"] = {kind: value}
-        fields["user_properties"] = {kind: value}
+        fields["user_properties"] = unmixed({kind: value})
         return self.identify.item(fields)
 
     @rule("group", when=("group_type_trait", "group_value_trait"))
@@ -49,7 +50,7 @@ class GroupRules(_Base):
         if mapped is not None:
             kind, value = mapped
             yield self.groupidentify.item(
-                {"group_type": kind, "group_value": value, "group_properties": call.event.traits}
+                {"group_type": kind, "group_value": value, "group_properties": unmixed(call.event.traits)}
             )
 
     def _mapped(self, call: Call) -> tuple[str, str] | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from turnout import Code, Destination, Item, Note, Refusal, rule
 from turnout_amplitude.call import Call, event_groups
 from turnout_amplitude.properties import Operations, about_identified
-from turnout_amplitude.values import text_of
 
 __all__ = ["IdentityRules"]
 
@@ -53,8 +52,8 @@ class IdentityRules(_Base):
 
         AMP-ALIAS-01 to AMP-ALIAS-05.
         """
-        unmap = text_of(call.options.get("unmap"))
-        if unmap is not None and not isinstance(call.options["unmap"], bool):
+        unmap = _unmapped(call)
+        if unmap is not None:
             return self.usermap.item({"user_id": unmap, "unmap": True})
         event = call.event
         if event.previous_id is None:
@@ -75,8 +74,24 @@ class IdentityRules(_Base):
         return self.deletions.item(call.event.user_id)
 
 
+def _unmapped(call: Call) -> str | None:
+    """Return the id of the option `unmap`, None when it is null, "" or false (AMP-ALIAS-04).
+
+    Anything else is refused: mapping the ids instead would be the opposite of what was asked.
+    """
+    unmap = call.options.get("unmap")
+    if unmap is None or unmap is False or unmap == "":
+        return None
+    if isinstance(unmap, str):
+        return unmap
+    if isinstance(unmap, int | float) and not isinstance(unmap, bool) and unmap == int(unmap):
+        return str(int(unmap))
+    message = "The option unmap must be the id to unmap: a string or an integer."
+    raise Refusal(Code.ID_NOT_STRING, message, "/integrations/Amplitude/unmap")
+
+
 def identification(call: Call) -> dict[str, Any]:
     """Return what every identification carries, `insert_id` included (sections 6 and 8 of the rule book)."""
-    fields = call.identity
+    fields = call.identity()
     fields["insert_id"] = call.event.message_id
     return fields

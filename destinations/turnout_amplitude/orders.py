@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from turnout import Destination, Item, rule
 from turnout_amplitude.call import Call
-from turnout_amplitude.properties import about_user, query_properties
+from turnout_amplitude.properties import query_properties
 from turnout_amplitude.values import amount, first_text
 
-__all__ = ["OrderRules", "is_order"]
+__all__ = ["OrderRules"]
 
-_ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
 _KEPT = ("sku", "name", "price", "category")
 
 if TYPE_CHECKING:
     _Base = Destination
 else:
     _Base = object
-
-
-@lru_cache(maxsize=4096)
-def is_order(name: str) -> bool:
-    """Return whether an event's name is one of an order's: `Order Completed`, `completed_order`, … (AMP-ORDER-01)."""
-    return _ORDER.fullmatch(name) is not None
 
 
 class OrderRules(_Base):
@@ -40,26 +30,30 @@ class OrderRules(_Base):
         It carries the order's revenue, unless each product does. AMP-ORDER-01, AMP-ORDER-02, AMP-ORDER-04,
         AMP-ORDER-06, AMP-ORDER-10, AMP-ORDER-12.
         """
-        if not is_order(call.event.event or ""):
+        if not call.is_order:
             return None
         properties = {key: value for key, value in call.event.properties.items() if key != "products"}
         split = self.config.track_revenue_per_product and _products(call)
         return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
 
     @rule("track", when="not track_products_once")
-    def product_purchased(self, call: Call) -> Iterator[Item]:
+    def product_purchased(self, call: Call) -> list[Item] | None:
         """Send `Product Purchased` for each product, with all its keys; null and other non-objects are skipped.
 
         With `track_revenue_per_product` each carries its own revenue. AMP-ORDER-03, AMP-ORDER-05, AMP-ORDER-07,
         AMP-ORDER-08, AMP-ORDER-13.
         """
-        if not is_order(call.event.event or ""):
-            return
+        if not call.is_order:
+            return None
+        items = []
         for product in _products(call):
-            native = {}
+            own: dict[str, Any] = {"event_type": "Product Purchased"}
+            if product:
+                own["event_properties"] = product
             if self.config.track_revenue_per_product:
-                native = _product_revenue(product, call.event.properties)
-            yield call.event_item("Product Purchased", product, **native)
+                own.update(_product_revenue(product, call.event.properties))
+            items.append(call.event_item(own))
+        return items
 
     @rule("track", when="track_products_once")
     def ordered_once(self, call: Call) -> Item | None:
@@ -67,7 +61,7 @@ class OrderRules(_Base):
 
         It carries the revenue, unless `track_revenue_per_product` is on as well. AMP-ORDER-11, AMP-ORDER-10.
         """
-        if not is_order(call.event.event or ""):
+        if not call.is_order:
             return None
         properties = dict(call.event.properties)
         if isinstance(properties.get("products"), list):
@@ -81,8 +75,10 @@ class OrderRules(_Base):
         event = call.event
         if self.config.map_query_params:
             properties.update(query_properties(event, self.config, "event_properties"))
-        call.user_properties = about_user(event, self.config)
-        return call.event_item(event.event or "", properties, **native)
+        own = {"event_type": event.event, **native}
+        if properties:
+            own["event_properties"] = properties
+        return call.event_item(own)
 
 
 def _products(call: Call) -> list[dict[str, Any]]:
@@ -101,7 +97,7 @@ def _order_revenue(properties: dict[str, Any]) -> dict[str, Any]:
 def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
     """Return price, quantity and their product; nothing without a price or a quantity (AMP-ORDER-05, -07, -14)."""
     price, quantity = amount(product.get("price")), amount(product.get("quantity"))
-    if price is None or not quantity or not math.isfinite(revenue := price * quantity):
+    if price is None or not quantity or (revenue := _multiplied(price, quantity)) is None:
         return {}
     native: dict[str, Any] = {"price": price, "quantity": quantity, "revenue": revenue}
     product_id = first_text(product, "productId", "product_id")
@@ -110,6 +106,15 @@ def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str
     kinds = (first_text(one, "revenueType", "revenue_type") for one in (order, product))
     native["revenueType"] = next((kind for kind in kinds if kind), "Purchase")
     return native
+
+
+def _multiplied(price: float, quantity: float) -> float | None:
+    """Return price x quantity, or None when that is more than a double can hold."""
+    try:
+        revenue = price * quantity
+        return revenue if math.isfinite(revenue) else None
+    except OverflowError:
+        return None
 
 
 def _reduced(product: dict[str, Any]) -> dict[str, Any]:

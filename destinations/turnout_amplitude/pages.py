@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnout import Destination, Item, rule
 from turnout_amplitude.call import Call
-from turnout_amplitude.properties import about_user, query_properties
+from turnout_amplitude.properties import query_properties
 
 __all__ = ["PageRules"]
 
@@ -58,6 +58,7 @@ class PageRules(_Base):
             properties["category"] = event.category
         if self.config.map_query_params:
             properties.update(query_properties(event, self.config, "event_properties"))
-        if call.user_properties is None:
-            call.user_properties = about_user(event, self.config)
-        return call.event_item(event_type, properties)
+        own: dict[str, Any] = {"event_type": event_type}
+        if properties:
+            own["event_properties"] = properties
+        return call.event_item(own)

@@ -8,22 +8,37 @@ from typing import Any
 from turnout import Config, Event, Note
 from turnout_amplitude.values import numeric
 
-__all__ = ["about_user", "operations", "query_properties"]
+__all__ = ["Operations", "about_identified", "about_user", "query_properties", "unmixed"]
+
+_OPERATORS = frozenset(
+    {
+        "$add",
+        "$append",
+        "$clearAll",
+        "$postInsert",
+        "$preInsert",
+        "$prepend",
+        "$remove",
+        "$set",
+        "$setOnce",
+        "$unset",
+    }
+)
 
 
 def about_user(event: Event, config: Config) -> dict[str, Any]:
     """Return the user properties of a track, page or screen event: `context.traits`, `id`, UTM, query string.
 
-    AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04.
+    AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04, AMP-IDENT-11.
     """
-    found = dict(event.context.traits)
+    found = event.context.traits.copy()
     if event.user_id is not None:
         found["id"] = event.user_id
     if config.track_utm_properties:
         _add_campaign(found, event)
     if config.map_query_params:
         found.update(query_properties(event, config, "user_properties"))
-    return found
+    return unmixed(found)
 
 
 def about_identified(event: Event, config: Config) -> dict[str, Any]:
@@ -43,15 +58,16 @@ def about_identified(event: Event, config: Config) -> dict[str, Any]:
 
 def _add_campaign(found: dict[str, Any], event: Event) -> None:
     campaign = event.context.campaign
-    for key, value in (
-        ("utm_source", campaign.source),
-        ("utm_medium", campaign.medium),
-        ("utm_campaign", campaign.name),
-        ("utm_term", campaign.term),
-        ("utm_content", campaign.content),
-    ):
-        if value:
-            found[key] = value
+    if campaign.source:
+        found["utm_source"] = campaign.source
+    if campaign.medium:
+        found["utm_medium"] = campaign.medium
+    if campaign.name:
+        found["utm_campaign"] = campaign.name
+    if campaign.term:
+        found["utm_term"] = campaign.term
+    if campaign.content:
+        found["utm_content"] = campaign.content
 
 
 def query_properties(event: Event, config: Config, place: str) -> dict[str, Any]:
@@ -60,6 +76,11 @@ def query_properties(event: Event, config: Config, place: str) -> dict[str, Any]
     if not search:
         return {}
     return {name: search for name, where in config.map_query_params.items() if where == place}
+
+
+def unmixed(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the same properties, all under `$set` when one is called like an operator (AMP-IDENT-11)."""
+    return properties if _OPERATORS.isdisjoint(properties) else {"$set": properties}
 
 
 class Operations:
@@ -84,13 +105,13 @@ class Operations:
         Amplitude forbids mixing them (AMP-IDENT-11).
         """
         if self._operation.keys().isdisjoint(properties):
-            return properties, []
+            return unmixed(properties), []
         notes: list[Note] = []
         sorted_: dict[str, Any] = {}
         for operation, key, value in self._sorted(properties, notes):
             sorted_.setdefault(operation, {})[key] = value
         if sorted_.keys() <= {"$set"}:
-            return sorted_.get("$set", {}), notes
+            return unmixed(sorted_.get("$set", {})), notes
         return sorted_, notes
 
     def _sorted(self, properties: dict[str, Any], notes: list[Note]) -> Iterator[tuple[str, str, Any]]:

@@ -10,9 +10,9 @@ from turnout import epoch_ms
 
 __all__ = ["amount", "first_text", "numeric", "session_id", "text_of"]
 
-_LEADING = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
+_LEADING = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
 _WHOLE = re.compile(_LEADING.pattern + r"\s*")
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def amount(value: Any) -> int | float | None:
@@ -20,10 +20,13 @@ def amount(value: Any) -> int | float | None:
 
     Numbers pass, booleans don't; a text loses `$` and `,` and is read as the decimal number that it starts with.
     """
-    if value.__class__ is str:
+    kind = value.__class__
+    if kind is float or kind is int:  # JSON has no infinity, so a float of an event is finite
+        return value  # type: ignore[no-any-return]
+    if kind is str:
         found = _LEADING.match(value.replace("$", "").replace(",", ""))
         return _number(found[1]) if found else None
-    return _plain_number(value)
+    return None
 
 
 def numeric(value: Any) -> int | float | None:
@@ -31,15 +34,7 @@ def numeric(value: Any) -> int | float | None:
     if value.__class__ is str:
         found = _WHOLE.fullmatch(value)
         return _number(found[1]) if found else None
-    return _plain_number(value)
-
-
-def _plain_number(value: Any) -> int | float | None:
-    if value.__class__ is int:
-        return int(value)
-    if value.__class__ is float and math.isfinite(value):
-        return float(value)
-    return None
+    return amount(value)
 
 
 def _number(text: str) -> int | float | None:
