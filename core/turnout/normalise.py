@@ -1,0 +1,181 @@
+"""The normaliser: what a sender wrote becomes an `Event`, or a `Refusal` that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from turnout import _slow
+from turnout._batch import Body
+from turnout._json import encode_source
+from turnout._limits import Limits
+from turnout._times import UNSET, milliseconds, utc
+from turnout.errors import Refusal
+from turnout.event import Event
+from turnout.reasons import Code
+
+__all__ = ["Limits", "Normaliser", "Source"]
+
+Source = bytes | str | Mapping[str, Any] | Event
+"""What an event may be given as: JSON text, a mapping, or an event that was normalised before."""
+
+_quick = msgspec.json.Decoder(Event).decode
+_QUICK_DEPTH = 9
+"""How deep the quick decoder may nest: `context.consent.categoryPreferences`, and five levels below it."""
+_TIMES = {
+    "timestamp": "timestamp",
+    "originalTimestamp": "original_timestamp",
+    "sentAt": "sent_at",
+    "receivedAt": "received_at",
+}
+_NEEDS_USER = frozenset({"track", "identify", "page", "screen", "group"})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _uuid(_raw: bytes) -> str:
+    return str(uuid4())
+
+
+class Normaliser:
+    """Turns payloads into events. It keeps nothing between calls, pickles, and threads may share it.
+
+    `clock` gives the present as an aware datetime, `new_id` a message id for a JSON text that has none
+    (default: a UUID 4), `limits` what an event may measure.
+    """
+
+    __slots__ = ("_quick_bytes", "clock", "limits", "new_id")
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        new_id: Callable[[bytes], str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.clock = clock or _now
+        self.new_id = new_id or _uuid
+        self.limits = limits or Limits()
+        self._quick_bytes = self.limits.event_bytes if self.limits.depth >= _QUICK_DEPTH else 0
+
+    def event(self, source: Source) -> Event:
+        """Return the normalised event of a JSON text or a mapping; an `Event` is returned as it is.
+
+        Raises `Refusal` with a code of the spec, a sentence and a JSON Pointer.
+        """
+        if type(source) is not bytes:
+            if isinstance(source, Event):
+                return source
+            source = encode_source(source)
+        if len(source) > self._quick_bytes:
+            return self._finished(_slow.call(source, self.limits), source)
+        try:
+            event = _quick(source)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = _slow.call(source, self.limits)
+        return self._finished(event, source)
+
+    def _finished(self, event: Event, raw: bytes) -> Event:
+        """Return the same event, checked for what its call needs, with what the sender left out filled in."""
+        if not _complete(event):
+            raise _slow.unfit(raw)
+        limits = self.limits
+        if len(raw) > limits.keys:  # an object never has more keys than bytes
+            _slow.count_keys(event.properties, event.traits, limits)
+        force_setattr(event, "raw", raw)
+        if not event.message_id:
+            force_setattr(event, "message_id", self.new_id(raw))
+        elif len(event.message_id) > limits.message_id:
+            raise _too_long(event.message_id, limits)
+        try:
+            self._set_times(event)
+        except OverflowError:
+            raise _overflow(event) from None
+        return event
+
+    def _set_times(self, event: Event) -> None:
+        """Set the four times: `timestamp = receivedAt - (sentAt - originalTimestamp)`, with its fallbacks."""
+        given, received = event.sent_at, event.received_at
+        time, original = event.timestamp, event.original_timestamp
+        sent = given and utc(given)
+        received = utc(received) if received is not UNSET else sent or utc(self.clock())
+        if original is not UNSET:
+            original = utc(original)
+            time = utc(time) if time is not UNSET else _corrected(original, sent, received)
+        elif time is UNSET:
+            original = time = received
+        else:
+            original = utc(time)
+            time = original if sent is received else _corrected(original, sent, received)
+        if sent is not given:
+            force_setattr(event, "sent_at", sent)
+        force_setattr(event, "received_at", received)
+        force_setattr(event, "original_timestamp", original)
+        force_setattr(event, "timestamp", time)
+        force_setattr(event, "timestamp_ms", milliseconds(time))
+
+    def batch(self, source: bytes | str | Mapping[str, Any]) -> Iterator[Event | Refusal]:
+        """Return an iterator of an `Event` or a `Refusal` for each item of a batch body, in its order.
+
+        The body is `{"batch": [...]}`; its `context` and `integrations` are merged into every item (what the
+        item has wins), its `sentAt`, `timestamp`, `receivedAt` and `writeKey` go to the items that have none.
+        Raises `Refusal` for the body itself: `bad_request`, `empty_batch`, or the code of the key at fault.
+        """
+        body = Body.read(source)
+        return (self._item(body, index) for index in range(len(body.items)))
+
+    def _item(self, body: Body, index: int) -> Event | Refusal:
+        try:
+            text = body.spliced(index)
+            if text is not None:
+                event = self.event(text)
+                if body.agrees(event):
+                    return event
+            return self.event(body.source(index))
+        except Refusal as refusal:
+            refusal.source = body.told(index)
+            return refusal
+
+
+def _corrected(original: datetime, sent: datetime | None, received: datetime) -> datetime:
+    return original if sent is None else received - (sent - original)
+
+
+def _complete(event: Event) -> bool:
+    """Tell whether the event has the ids and the name that its call type needs."""
+    type_ = event.type
+    if type_ == "track" and event.event is None:
+        return False
+    if type_ in _NEEDS_USER:
+        known = event.user_id is not None or event.anonymous_id is not None
+        return known and (type_ != "group" or event.group_id is not None)
+    return event.user_id is not None
+
+
+def _too_long(message_id: str, limits: Limits) -> Refusal:
+    message = (
+        f"`messageId` has {len(message_id):,} characters, and {limits.message_id} are allowed. "
+        "Give a shorter one, or none: then one is made."
+    )
+    return Refusal(Code.MESSAGE_ID_TOO_LONG, message, "/messageId")
+
+
+def _overflow(event: Event) -> Refusal:
+    for key, name in _TIMES.items():
+        try:
+            utc(getattr(event, name) or UNSET)
+        except OverflowError:
+            message = f"`{key}` is outside the years 1 to 9999 in UTC. Correct it."
+            return Refusal(Code.TIMESTAMP_INVALID, message, f"/{key}")
+    message = (
+        "The times lead out of the years 1 to 9999 (timestamp = receivedAt - (sentAt - originalTimestamp)). "
+        "Check all three."
+    )
+    return Refusal(Code.TIMESTAMP_INVALID, message, "/timestamp")
