@@ -28,9 +28,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect `cases/<destination>/<name>.json`."""
-    if file_path.suffix == ".json" and file_path.parent.parent.name == _FOLDER:
+    """Collect `cases/<destination>/<name>.json`, and look at the snapshots, so that none outlives its case."""
+    folder = file_path.parent
+    if file_path.suffix == ".json" and folder.parent.name == _FOLDER:
         return CaseFile.from_parent(parent, path=file_path)
+    if folder.name == _SNAPSHOTS and folder.parent.parent.name == _FOLDER:
+        return SnapshotFile.from_parent(parent, path=file_path)
     return None
 
 
@@ -41,20 +44,30 @@ class CaseFile(pytest.File):
         """Yield the test of this case; fail when its folder holds a snapshot without a case."""
         if not _NAME.fullmatch(self.path.stem):
             raise self.CollectError(f"{self.path.name}: call a case in small letters, digits and _, as in order_split.json.")
-        self._check_orphans()
+        _check_orphans(self, self.path.parent)
         yield CaseTest.from_parent(self, name=self.path.stem, callobj=_make_test(self.path))
 
-    def _check_orphans(self) -> None:
-        folder = self.path.parent
-        orphans = [one for one in sorted((folder / _SNAPSHOTS).glob("*")) if not (folder / one.name).is_file()]
-        if not orphans:
-            return
-        if self.config.getoption("update_snapshots", default=False):
-            for one in orphans:
-                one.unlink(missing_ok=True)
-            return
-        listed = ", ".join(one.name for one in orphans)
-        raise self.CollectError(f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them.")
+
+class SnapshotFile(pytest.File):
+    """One snapshot; it has no test of its own."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Fail when this snapshot has no case, also when none is left in its folder that could notice."""
+        if not (self.path.parent.parent / self.path.name).is_file():
+            _check_orphans(self, self.path.parent.parent)
+        return []
+
+
+def _check_orphans(collector: pytest.File, folder: Path) -> None:
+    orphans = [one for one in sorted((folder / _SNAPSHOTS).glob("*")) if not (folder / one.name).is_file()]
+    if not orphans:
+        return
+    if collector.config.getoption("update_snapshots", default=False):
+        for one in orphans:
+            one.unlink(missing_ok=True)
+        return
+    listed = ", ".join(one.name for one in orphans)
+    raise collector.CollectError(f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them.")
 
 
 class CaseTest(pytest.Function):

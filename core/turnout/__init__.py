@@ -72,11 +72,12 @@ _PLACES = {
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "CALL_TYPES",
+    "ITEMS",
     "Answer",
     "Auth",
     "Batch",
     "Body",
-    "CALL_TYPES",
     "Code",
     "Config",
     "ConfigError",
@@ -89,7 +90,6 @@ __all__ = [
     "Endpoint",
     "Event",
     "Fate",
-    "ITEMS",
     "Item",
     "Limits",
     "Made",

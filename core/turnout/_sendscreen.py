@@ -9,12 +9,15 @@ from typing import BinaryIO
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from turnout import _json
 from turnout.dispatcher import Dispatcher
 from turnout.hooks import Tally
+from turnout.mapping import showable
+from turnout.packing import pack
 from turnout.plan import Plan, Settled
 from turnout.reading import records
 from turnout.reasons import Outcome
@@ -71,7 +74,7 @@ def _show(console: Console, outcome: Settled, plan: Plan) -> None:
     event = plan.event
     call = "?" if event is None else f"{event.type} {event.event or event.name or event.group_id or ''}".strip()
     console.print(f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]", soft_wrap=True)
-    for request in plan.requests:
+    for request in pack(showable(plan)):
         names = ", ".join(_item_name(item.data) for item in request.items)
         console.print(f"          → {request.method} {request.endpoint.name}: {_plain(names)}", soft_wrap=True)
     if outcome.reason and outcome.outcome is not Outcome.DELIVERED:
@@ -92,7 +95,7 @@ def _item_name(data: bytes) -> str:
 def _plain(text: str) -> str:
     """Return text whose brackets rich doesn't take for markup, without control characters."""
     shown = "".join(one if one.isprintable() else "?" for one in text)
-    return shown.replace("[", "\\[")
+    return escape(shown)
 
 
 def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:

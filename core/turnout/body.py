@@ -9,12 +9,9 @@ import msgspec
 
 from turnout._json import read
 from turnout.errors import Refusal
-from turnout.event import Event
+from turnout.normalise import Source
 
 __all__ = ["Source", "encoded", "is_batch", "told_message_id"]
-
-Source = bytes | str | Mapping[str, Any] | Event
-"""What an event may be given as: JSON text, a mapping, or an event that was normalised before."""
 
 
 class _Keys(msgspec.Struct):

@@ -16,6 +16,7 @@ from turnout.errors import ConfigError, TurnoutError, did_you_mean
 if TYPE_CHECKING:
     from turnout.dispatcher import Dispatcher
     from turnout.reading import Record
+    from turnout.reasons import Reason
 
 __all__ = ["main"]
 
@@ -135,26 +136,34 @@ def validate(file: str, as_json: bool) -> None:
 
     Exit 0 when all events are good, 1 when one is not.
     """
-    from turnout import _json
     from turnout.dispatcher import Dispatcher
+    from turnout.errors import Refusal
 
     dispatcher = Dispatcher({}, new_id=_hash)
     good = bad = 0
     for record in _input(file):
-        for found in [record.refusal] if record.refusal else dispatcher.read_body(record.raw):
-            reason = getattr(found, "reason", None)
-            if reason is None:
-                good += 1
-                continue
-            bad += 1
-            if as_json:
-                problem = {"place": record.place, "code": reason.code, "message": reason.message, "path": reason.path}
-                click.echo(_json.compact(problem))
+        for number, found in enumerate([record.refusal] if record.refusal else dispatcher.read_body(record.raw), 1):
+            if isinstance(found, Refusal):
+                bad += 1
+                place = record.place if number == 1 else f"{record.place}, event {number}"
+                click.echo(_problem(place, found.reason, as_json))
             else:
-                click.echo(f"{record.place}: {reason.path or ''}{': ' if reason.path else ''}{reason.message} [{reason.code}]")
+                good += 1
     if not as_json:
         click.echo(f"{good + bad} events: {good} good, {bad} refused")
     sys.exit(1 if bad else 0)
+
+
+def _problem(place: str, reason: Reason, as_json: bool) -> str:
+    from turnout import _json
+
+    if as_json:
+        problem = {"place": place, "code": reason.code, "message": reason.message, "path": reason.path}
+        return _json.compact(problem).decode()
+    path = f"{reason.path}: " if reason.path else ""
+    text = f"{place}: {path}{reason.message} [{reason.code}]"
+    # A key of an event may hold what moves a terminal's cursor.
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 @main.command()
@@ -219,6 +228,8 @@ def _dispatcher(names: Any, settings: str | None, config: str | None, **options:
     from turnout.dispatcher import Dispatcher
 
     given = _settings(settings)
+    if config is not None and settings is not None and (names is None or len(names) != 1):
+        raise ConfigError("--settings are those of one destination: name it with -d.")
     if config is not None:
         return Dispatcher.from_config(config, only=names, settings=given, **options)
     name = names[0]

@@ -25,7 +25,7 @@ from turnout.settings import Config, redact
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Deliverer"]
+__all__ = ["Deliverer", "take"]
 
 _logger = logging.getLogger("turnout")
 _FIRST_WAIT = 0.5
@@ -62,7 +62,7 @@ class Deliverer:
     async def deliver(self, plans: Iterable[list[Plan]], chunk: int) -> AsyncIterator[tuple[Settled, Plan]]:
         """Yield the outcome of each plan, in order; `plans` holds a list for each event."""
         events = iter(plans)
-        while taken := list(islice(events, chunk)):
+        while taken := take(events, chunk):
             states = await self._deliver_chunk([plan for row in taken for plan in row])
             for row in taken:
                 for plan in row:
@@ -82,6 +82,16 @@ class Deliverer:
             work.append(self._lanes[name].deliver(mine, states))
         await asyncio.gather(*work)
         return states
+
+
+def take(events: Iterator[list[Plan]], chunk: int) -> list[list[Plan]]:
+    """Return the plans of the next `chunk` events, without the events: hundreds of them would only fill memory."""
+    taken = []
+    for row in islice(events, chunk):
+        for plan in row:
+            plan.event = None
+        taken.append(row)
+    return taken
 
 
 def _settled(plan: Plan, states: dict[int, _State]) -> Settled:

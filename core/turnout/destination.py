@@ -11,14 +11,11 @@ import msgspec
 from turnout.copies import Copy, Derived
 from turnout.endpoint import Endpoint, Item
 from turnout.errors import PluginError, TurnoutError, did_you_mean
-from turnout.event import Event
+from turnout.event import CALL_TYPES, Event
 from turnout.plugins import DESTINATIONS, installed, load
 from turnout.settings import Config, Settings, redact
 
-__all__ = ["CALL_TYPES", "Destination", "Made", "Rule", "load_destination", "origin", "rule"]
-
-CALL_TYPES = ("page", "screen", "identify", "track", "group", "alias", "delete")
-"""The call types of the common spec."""
+__all__ = ["Destination", "Made", "Rule", "load_destination", "origin", "rule"]
 
 Made = Item | Iterable[Item] | None
 """What a rule gives back: one item, several (a list, or a generator that yields them), or nothing."""

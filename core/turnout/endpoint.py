@@ -144,12 +144,18 @@ class BoundBody(msgspec.Struct, frozen=True):
         """Return an item's bytes as they stand in the body."""
         return quote_plus(data).encode() if self.quoted else data
 
-    def join(self, pieces: Sequence[bytes]) -> bytes:
-        """Return the body that holds these items, each in its wire form."""
+    def lengths(self, items: Sequence[bytes]) -> list[int]:
+        """Return the length of each item as it stands in the body."""
+        return list(map(len, map(self.wire, items) if self.quoted else items))
+
+    def join(self, items: Sequence[bytes]) -> bytes:
+        """Return the body that holds these items."""
+        pieces = [self.wire(item) for item in items] if self.quoted else list(items)
         if self.bare and len(pieces) == 1:
             return self.before + pieces[0] + self.after
-        listed = self.opening + self.separator.join(pieces) + self.closing
-        return self.before + listed + self.after
+        pieces[0] = self.before + self.opening + pieces[0]
+        pieces[-1] += self.closing + self.after
+        return self.separator.join(pieces)
 
     def decode(self, body: bytes) -> Any:
         """Return the body as plain data: a form as the object of its fields, its JSON fields decoded."""

@@ -57,25 +57,15 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def _body(endpoint: BoundEndpoint, items: Sequence[Item]) -> bytes:
-    envelope = endpoint.envelope
-    return envelope.join([envelope.wire(item.data) for item in items])
+    return endpoint.envelope.join([item.data for item in items])
 
 
-def pack(items: Iterable[Item]) -> list[Request]:
+def pack(items: Sequence[Item]) -> list[Request]:
     """Return the requests for items that must keep their order, as those of one event or one user.
 
     Neighbours of one endpoint share a request as far as its limits allow.
     """
-    requests: list[Request] = []
-    run: list[Item] = []
-    for item in items:
-        if run and run[-1].endpoint is not item.endpoint:
-            requests.extend(_split(run))
-            run = []
-        run.append(item)
-    if run:
-        requests.extend(_split(run))
-    return requests
+    return [request for wave in waves([("", items)]) for request in wave]
 
 
 def waves(entries: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[list[Request]]:
@@ -86,16 +76,20 @@ def waves(entries: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[list[Reques
     items arrive in order, across endpoints, in as few requests as possible.
     """
     planned: list[dict[int, list[Item]]] = []
-    last: dict[str, tuple[int, int]] = {}
+    last: dict[str, tuple[int, BoundEndpoint]] = {}
     for user, items in entries:
+        wave, endpoint = last.get(user, (-1, None))
+        lane = planned[wave][id(endpoint)] if endpoint else []
         for item in items:
-            wave, endpoint = last.get(user, (0, 0))
-            if endpoint and endpoint != id(item.endpoint):
+            if item.endpoint is not endpoint:
                 wave += 1
-            last[user] = wave, id(item.endpoint)
-            if wave == len(planned):
-                planned.append({})
-            planned[wave].setdefault(id(item.endpoint), []).append(item)
+                endpoint = item.endpoint
+                if wave == len(planned):
+                    planned.append({})
+                lane = planned[wave].setdefault(id(endpoint), [])
+            lane.append(item)
+        if endpoint:
+            last[user] = wave, endpoint
     for lanes in planned:
         yield [request for run in lanes.values() for request in _split(run)]
 
@@ -104,13 +98,16 @@ def _split(run: Sequence[Item]) -> Iterator[Request]:
     """Yield the requests for items of one endpoint, each as full as the endpoint's limits allow."""
     endpoint = run[0].endpoint
     envelope, batch = endpoint.envelope, endpoint.batch
-    room = batch.bytes - envelope.overhead
     between = len(envelope.separator)
+    room = batch.bytes - envelope.overhead + between
+    lengths = envelope.lengths([item.data for item in run])
+    if len(run) <= batch.items and sum(lengths) + between * len(run) <= room:
+        yield Request(endpoint, tuple(run))
+        return
     start = size = 0
-    for index, item in enumerate(run):
-        length = len(envelope.wire(item.data)) + between
-        if index > start and (index - start >= batch.items or size + length > room + between):
+    for index, length in enumerate(lengths):
+        if index > start and (index - start >= batch.items or size + length + between > room):
             yield Request(endpoint, tuple(run[start:index]))
             start, size = index, 0
-        size += length
+        size += length + between
     yield Request(endpoint, tuple(run[start:]))

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from turnout import Event, Item, share
-from turnout_amplitude.context import option
+from turnout_amplitude.context import context_reader, option
 from turnout_amplitude.properties import about_user
 from turnout_amplitude.values import text_of
 
 if TYPE_CHECKING:
     from turnout_amplitude.destination import Amplitude
 
-__all__ = ["Call", "event_groups"]
+__all__ = ["Call", "event_fields", "event_groups"]
 
 _NO_OPTIONS: dict[str, Any] = {}
 _ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
 
 
 class Call:
-    """One event on its way to Amplitude: its options, its ids and the fields that all its items share."""
+    """One event on its way to Amplitude: its options, and the items that it becomes."""
 
-    __slots__ = ("_amplitude", "_count", "_fields", "_own", "_shared", "event", "is_order", "options")
+    __slots__ = ("_amplitude", "_items", "event", "is_order", "options")
 
     def __init__(self, amplitude: Amplitude, event: Event) -> None:
         self._amplitude = amplitude
-        self._fields: dict[str, Any] | None = None
+        self._items = 0
         self.event = event
         self.is_order = event.event is not None and is_order(event.event)
-        options = event.integrations.get(amplitude.name)
-        self.options: dict[str, Any] = options if options.__class__ is dict else _NO_OPTIONS
+        self.options = options_of(event, amplitude.name)
 
     def identity(self) -> dict[str, Any]:
         """Return ids, time, context and session: what events and identifications have in common; a new dict."""
@@ -43,39 +43,50 @@ class Call:
         `own` holds what is the event's own: `event_type`, `event_properties` unless there are none, native revenue.
         The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
         """
-        if self._fields is not None:
-            return self._further_item(own)
-        own["insert_id"] = self.event.message_id
-        fields = self._fields = self._event_fields()
-        fields.update(own)
-        self._own = own
-        self._count = 0
-        return self._amplitude.target.item(fields, key=self.event.message_id)
+        amplitude, event, number = self._amplitude, self.event, self._items
+        self._items += 1
+        if number == 0:
+            own["insert_id"] = event.message_id
+            return amplitude.target.item({**event.once(amplitude.fields), **own}, key=event.message_id)
+        own["insert_id"] = insert_id = f"{event.message_id}-{number}"
+        return amplitude.target.item(own, event.once(amplitude.shared), key=insert_id)
 
-    def _further_item(self, own: dict[str, Any]) -> Item:
-        """Return an item for another event of the call; what it shares with the first is encoded once."""
-        if self._count == 0:
-            shared = {key: value for key, value in (self._fields or {}).items() if key not in self._own}
-            self._shared = share(shared)
-        self._count += 1
-        own["insert_id"] = insert_id = f"{self.event.message_id}-{self._count}"
-        return self._amplitude.target.item(own, self._shared, key=insert_id)
 
-    def _event_fields(self) -> dict[str, Any]:
-        """Return a new dict of the fields that all events of this call have (AMP-ORDER-13)."""
-        amplitude, event, options = self._amplitude, self.event, self.options
-        fields = amplitude.context(event, options)
-        user_properties = about_user(event, amplitude.config)
+def options_of(event: Event, name: str) -> dict[str, Any]:
+    """Return the options under `integrations` for the destination `name`; an empty dict where there are none."""
+    options = event.integrations.get(name)
+    return options if options.__class__ is dict else _NO_OPTIONS
+
+
+@lru_cache(maxsize=256)
+def event_fields(
+    name: str, anonymous_first: bool, raw_agent: bool, utm: bool, query: tuple[str, ...]
+) -> tuple[Callable[[Event], dict[str, Any]], Callable[[Event], bytes]]:
+    """Return two functions that make the fields of all events of a call (AMP-ORDER-13): as a dict, and encoded.
+
+    Equal settings get the same functions, so that several instances share what `Event.once` keeps.
+    """
+    read = context_reader(anonymous_first, raw_agent)
+
+    def fields(event: Event) -> dict[str, Any]:
+        options = options_of(event, name)
+        made = read(event, options)
+        user_properties = about_user(event, utm, query)
         if user_properties:
-            fields["user_properties"] = user_properties
+            made["user_properties"] = user_properties
         if options:
             groups = event_groups(options.get("groups"))
             if groups:
-                fields["groups"] = groups
+                made["groups"] = groups
             event_id = option(options, "event_id", "eventId")
             if event_id.__class__ is int:
-                fields["event_id"] = event_id
-        return fields
+                made["event_id"] = event_id
+        return made
+
+    def shared(event: Event) -> bytes:
+        return share(event.once(fields))
+
+    return fields, shared
 
 
 @lru_cache(maxsize=4096)

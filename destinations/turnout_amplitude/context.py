@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from turnout import Code, Config, Copy, Derived, Event, Refusal, compile_copies
+from turnout import Code, Copy, Derived, Event, Refusal, compile_copies
 from turnout_amplitude.useragent import parse
 from turnout_amplitude.values import session_id
 
@@ -105,14 +106,13 @@ _REFUSED_IDS = frozenset(
 _copied = compile_copies(COPIES, {"library": "turnout"})
 
 
-def context_reader(config: Config) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
+@lru_cache(maxsize=256)
+def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
     """Return the function that makes what events and identifications have in common: ids, time, context, session.
 
-    It raises `Refusal` when there is neither user nor device (AMP-GEN-04), or when Amplitude is documented to refuse
-    an id. It is straight code, since it runs for every event.
+    It takes the event and its Amplitude options. It raises `Refusal` when there is neither user nor device
+    (AMP-GEN-04), or when Amplitude is documented to refuse an id. It is straight code, since it runs for every event.
     """
-    anonymous_first = config.prefer_anonymous_id_for_device_id
-    raw_agent = config.include_raw_user_agent
 
     def read(event: Event, options: dict[str, Any]) -> dict[str, Any]:
         fields = _copied(event)

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnout import ITEMS, Batch, Config, Destination, Endpoint, Event, basic, form_body, json_body, setting
 from turnout_amplitude.answers import read_events, read_form
-from turnout_amplitude.call import Call
+from turnout_amplitude.call import Call, event_fields
 from turnout_amplitude.context import COPIES, DERIVED, context_reader
 from turnout_amplitude.groups import GroupRules
 from turnout_amplitude.identity import IdentityRules
@@ -100,7 +100,11 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
     def configured(self) -> None:
         """Choose the events endpoint and the readers once."""
         self.target = self.batch if self.config.send_to_batch_endpoint else self.events
-        self.context = context_reader(self.config)
+        config = self.config
+        query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
+        flags = (config.prefer_anonymous_id_for_device_id, config.include_raw_user_agent)
+        self.context = context_reader(*flags)
+        self.fields, self.shared = event_fields(self.name, *flags, config.track_utm_properties, query)
         self.removed = removed_properties(self.config)
 
     def prepare(self, event: Event) -> Call:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnout import Code, Destination, Item, Note, Refusal, rule
 from turnout_amplitude.call import Call, event_groups
-from turnout_amplitude.properties import Operations, about_identified
+from turnout_amplitude.properties import Operations, beside_traits
 
 __all__ = ["IdentityRules"]
 
@@ -31,10 +31,9 @@ class IdentityRules(_Base):
 
         AMP-IDENT-01 to AMP-IDENT-03, AMP-IDENT-05 to AMP-IDENT-19, AMP-CTX-13, AMP-TRACK-04.
         """
-        properties = about_identified(call.event, self.config)
         groups = event_groups(call.options.get("groups"))
-        properties.update(groups)
-        user_properties, notes = Operations(self.config).sort(properties)
+        beside = beside_traits(call.event, self.config) | groups
+        user_properties, notes = Operations(self.config).sort(call.event.traits, beside)
         yield from notes
         fields = identification(call)
         if user_properties:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from turnout import Destination, Item, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.properties import query_properties
-from turnout_amplitude.values import amount, first_text
+from turnout_amplitude.values import amount, first_text, whole
 
 __all__ = ["OrderRules"]
 
@@ -99,7 +99,7 @@ def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str
     price, quantity = amount(product.get("price")), amount(product.get("quantity"))
     if price is None or not quantity or (revenue := _multiplied(price, quantity)) is None:
         return {}
-    native: dict[str, Any] = {"price": price, "quantity": quantity, "revenue": revenue}
+    native: dict[str, Any] = {"price": price, "quantity": whole(quantity), "revenue": revenue}
     product_id = first_text(product, "productId", "product_id")
     if product_id is not None:
         native["productId"] = product_id

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from turnout import Config, Event, Note
 from turnout_amplitude.values import numeric
 
-__all__ = ["Operations", "about_identified", "about_user", "query_properties", "unmixed"]
+__all__ = ["Operations", "about_user", "beside_traits", "query_properties", "unmixed"]
 
 _OPERATORS = frozenset(
     {
@@ -26,27 +25,27 @@ _OPERATORS = frozenset(
 )
 
 
-def about_user(event: Event, config: Config) -> dict[str, Any]:
+def about_user(event: Event, utm: bool, query: tuple[str, ...]) -> dict[str, Any]:
     """Return the user properties of a track, page or screen event: `context.traits`, `id`, UTM, query string.
 
-    AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04, AMP-IDENT-11.
+    AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04. `query` are the names that `map_query_params` gives user properties.
     """
     found = event.context.traits.copy()
     if event.user_id is not None:
         found["id"] = event.user_id
-    if config.track_utm_properties:
+    if utm:
         _add_campaign(found, event)
-    if config.map_query_params:
-        found.update(query_properties(event, config, "user_properties"))
+    if query and event.context.page.search:
+        found.update(dict.fromkeys(query, event.context.page.search))
     return unmixed(found)
 
 
-def about_identified(event: Event, config: Config) -> dict[str, Any]:
-    """Return the user properties of an identify call: `traits`, `id`, UTM, query string.
+def beside_traits(event: Event, config: Config) -> dict[str, Any]:
+    """Return the user properties that an identify call sets beside its traits: `id`, UTM, query string.
 
-    AMP-IDENT-02, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04 (on identify always a user property).
+    AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04 (on identify always a user property).
     """
-    found = dict(event.traits)
+    found: dict[str, Any] = {}
     if event.user_id is not None:
         found["id"] = event.user_id
     if config.track_utm_properties:
@@ -98,29 +97,25 @@ class Operations:
         )
         self._operation = {trait: operation for operation, traits in lists for trait in traits}
 
-    def sort(self, properties: dict[str, Any]) -> tuple[dict[str, Any], list[Note]]:
+    def sort(self, traits: dict[str, Any], beside: dict[str, Any]) -> tuple[dict[str, Any], list[Note]]:
         """Return `user_properties`, and notes on increments that are no numbers.
 
-        Without a special operation these are plain keys; with one, everything stands under operators, since
-        Amplitude forbids mixing them (AMP-IDENT-11).
+        `beside` are properties that are no traits: they are set, over a trait of the same name. Without a special
+        operation these are plain keys; with one, everything stands under operators, since Amplitude forbids
+        mixing them (AMP-IDENT-11).
         """
-        if self._operation.keys().isdisjoint(properties):
-            return unmixed(properties), []
         notes: list[Note] = []
-        sorted_: dict[str, Any] = {}
-        for operation, key, value in self._sorted(properties, notes):
-            sorted_.setdefault(operation, {})[key] = value
-        if sorted_.keys() <= {"$set"}:
-            return unmixed(sorted_.get("$set", {})), notes
-        return sorted_, notes
-
-    def _sorted(self, properties: dict[str, Any], notes: list[Note]) -> Iterator[tuple[str, str, Any]]:
-        for key, value in properties.items():
+        made: dict[str, dict[str, Any]] = {"$set": {}}
+        for key, value in traits.items():
+            if key in beside:
+                continue
             operation = self._operation.get(key, "$set")
-            if operation != "$add":
-                yield operation, key, value
-            elif (number := numeric(value)) is not None:
-                yield operation, key, number
-            else:
+            if operation == "$add" and (value := numeric(traits[key])) is None:
                 message = f"The trait {key!r} is to be incremented but is no number; it was left out."
                 notes.append(Note(message, "/traits/" + key.replace("~", "~0").replace("/", "~1")))
+                continue
+            made.setdefault(operation, {})[key] = value
+        made["$set"].update(beside)
+        if len(made) == 1:
+            return unmixed(made["$set"]), notes
+        return {operation: values for operation, values in made.items() if values}, notes

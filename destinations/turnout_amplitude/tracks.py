@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from turnout import Config, Destination, Item, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.properties import query_properties
-from turnout_amplitude.values import amount, text_of
+from turnout_amplitude.values import amount, text_of, whole
 
 __all__ = ["TrackRules", "removed_properties"]
 
@@ -68,7 +68,7 @@ def native_revenue(revenue: float, properties: dict[str, Any]) -> dict[str, Any]
     if price is not None and (price := amount(price)) is not None:
         quantity = amount(properties.get("quantity"))
         native["price"] = price
-        native["quantity"] = 1 if quantity is None else quantity
+        native["quantity"] = 1 if quantity is None else whole(quantity)
     product_id = text_of(properties.get("productId")) or text_of(properties.get("product_id"))
     if product_id is not None:
         native["productId"] = product_id

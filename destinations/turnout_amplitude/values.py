@@ -8,11 +8,12 @@ from typing import Any
 
 from turnout import epoch_ms
 
-__all__ = ["amount", "first_text", "numeric", "session_id", "text_of"]
+__all__ = ["amount", "first_text", "numeric", "session_id", "text_of", "whole"]
 
 _LEADING = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
 _WHOLE = re.compile(_LEADING.pattern + r"\s*")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_LONG = 2**63  # HTTP V2 documentation: session_id is a long, quantity an int
 
 
 def amount(value: Any) -> int | float | None:
@@ -44,6 +45,12 @@ def _number(text: str) -> int | float | None:
     return number if math.isfinite(number) else None
 
 
+def whole(number: float) -> float:
+    """Return a float without a fraction as the integer that it is, as a quantity has to be."""
+    fits = number.__class__ is float and number.is_integer() and abs(number) < _LONG
+    return int(number) if fits else number
+
+
 def text_of(value: Any) -> str | None:
     """Return a scalar as the text that stands for it in JSON, or None for null, "" and containers (AMP-GROUP-08)."""
     if isinstance(value, str):
@@ -70,13 +77,12 @@ def session_id(value: Any) -> int | None:
     """Return a session id in ms, -1 for what can't be read, None for what isn't there (AMP-SESS-01 to -03)."""
     if value is None or value == "":
         return None
-    if value.__class__ is int:
-        return int(value)
-    if value.__class__ is float and value.is_integer():
-        return int(value)
-    if value.__class__ is str:
-        if value.isascii() and value.isdigit():
-            return int(value) if len(value) < 300 else -1
-        found = epoch_ms(value)
-        return -1 if found is None else found
-    return -1
+    found: int | None = None
+    if value.__class__ is int or (value.__class__ is float and value.is_integer()):
+        found = int(value)
+    elif value.__class__ is str:
+        if not (value.isascii() and value.isdigit()):
+            found = epoch_ms(value)
+        elif len(value) < 300:
+            found = int(value)
+    return found if found is not None and -_LONG <= found < _LONG else -1
