@@ -176,7 +176,8 @@ class _Lane:
         return [Verdict(Fate.REFUSED, Reason(code, message))] * count
 
     def _redacted(self, text: str) -> str:
-        return redact(text, self._secrets)
+        # A lone surrogate would break whatever writes the reason.
+        return redact(text, self._secrets).encode("utf-8", "replace").decode()
 
     def _judge(self, items: Iterable[Item], verdicts: Iterable[Verdict], states: dict[int, _State]) -> float:
         """Write down what is final and return the seconds to wait before what is left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -20,19 +21,22 @@ __all__ = ["Destination", "Made", "Rule", "load_destination", "origin", "rule"]
 Made = Item | Iterable[Item] | None
 """What a rule gives back: one item, several (a list, or a generator that yields them), or nothing."""
 
+Rules = tuple[tuple[str, Callable[[Any], Made]], ...]
 When = str | tuple[str, ...] | Callable[[Config], bool] | None
+Named = Callable[[str], bool] | None
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 class Rule:
-    """One named mapping function: its id, the call types it handles, its condition and its docstring."""
+    """One named mapping function: its id, the call types it handles, its conditions and its docstring."""
 
-    __slots__ = ("call_types", "doc", "id", "when")
+    __slots__ = ("call_types", "doc", "event", "id", "when")
 
-    def __init__(self, rule_id: str, call_types: tuple[str, ...], when: When, doc: str) -> None:
+    def __init__(self, rule_id: str, call_types: tuple[str, ...], when: When, event: Named, doc: str) -> None:
         self.id = rule_id
         self.call_types = call_types
         self.when = when
+        self.event = event
         self.doc = doc
 
     @property
@@ -56,11 +60,12 @@ def _holds(condition: str, config: Config, rule_id: str) -> bool:
     return bool(config[name]) is not condition.startswith("not ")
 
 
-def rule(*call_types: str, when: When = None) -> Callable[[_Method], _Method]:
+def rule(*call_types: str, when: When = None, event: Named = None) -> Callable[[_Method], _Method]:
     """Mark a method as the rule for these call types; its name is the rule's id.
 
     `when` switches it on: the name of a setting that must be on (`"not name"`: off), a tuple of such names
     (all must hold), or a function of the settings. It is resolved once, when the destination is configured.
+    `event` restricts it to track calls whose event name satisfies this function, which is asked once for each name.
     The method gets what `Destination.prepare` made of the event (by default the event) and gives back `Made`.
     """
     for call_type in call_types:
@@ -69,7 +74,7 @@ def rule(*call_types: str, when: When = None) -> Callable[[_Method], _Method]:
 
     def mark(method: _Method) -> _Method:
         doc = inspect.cleandoc(method.__doc__ or "")
-        method.__turnout_rule__ = Rule(method.__name__, call_types, when, doc)  # type: ignore[attr-defined]
+        method.__turnout_rule__ = Rule(method.__name__, call_types, when, event, doc)  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -119,15 +124,27 @@ class Destination:
         for endpoint in declared_endpoints(type(self)):
             self.endpoints[endpoint.name] = bound = endpoint.bind(config, self.name)
             setattr(self, endpoint.name, bound)
-        self.rules: dict[str, tuple[tuple[str, Callable[[Any], Made]], ...]] = {}
+        self.rules: dict[str, Rules] = {}
         self.switched_off: dict[str, tuple[Rule, ...]] = {}
+        declared = declared_rules(type(self))
         for call_type in CALL_TYPES:
-            mine = [one for one in declared_rules(type(self)) if call_type in one.call_types]
+            mine = [one for one in declared if call_type in one.call_types]
             self.rules[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.active(config))
             self.switched_off[call_type] = tuple(one for one in mine if not one.active(config))
+        self._names = {one.id: one.event for one in declared if one.event}
+        self.rules_for_name = lru_cache(maxsize=4096)(self._rules_for_name)
         self.secret_bytes = tuple(msgspec.json.encode(secret)[1:-1] for secret in config.secret_values)
         self._twin: Destination | None = None
         self.configured()
+
+    def rules_for(self, event: Event) -> Rules:
+        """Return the rules that are on for this event, each with its id."""
+        if self._names and event.event is not None and event.type == "track":
+            return self.rules_for_name(event.event)
+        return self.rules[event.type]
+
+    def _rules_for_name(self, name: str) -> Rules:
+        return tuple(one for one in self.rules["track"] if one[0] not in self._names or self._names[one[0]](name))
 
     def configured(self) -> None:
         """Do once, after the settings are known, what would otherwise cost time for every event."""

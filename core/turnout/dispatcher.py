@@ -133,6 +133,9 @@ class Dispatcher:
 
         `place` (`line 3`) is put in front of the message of what is invalid.
         """
+        if isinstance(body, Event) or not is_batch(body):
+            yield _placed(self.plan(body), place)
+            return
         for number, found in enumerate(self.read_body(body), start=1):
             plans = self.refused(found) if isinstance(found, Refusal) else self.plan(found)
             yield _placed(plans, place, number)

@@ -260,7 +260,7 @@ class Endpoint:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def item(self, value: Any, shared: bytes = b"", *, key: str | None = None) -> Item:
+    def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:
         """Return an item for this endpoint (see `BoundEndpoint.item`)."""
         raise ConfigError(f"The endpoint '{self.name}' is not configured: use it through a destination's instance.")
 
@@ -299,7 +299,7 @@ class BoundEndpoint(Endpoint):
         self.roomy = plain.batch.bytes // 3 - self.envelope.overhead
         """Items of up to this many bytes fit into a request in any encoding."""
 
-    def item(self, value: Any, shared: bytes = b"", *, key: str | None = None) -> Item:
+    def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:
         """Return an item for this endpoint.
 
         `value` is the vendor's object (a JSON object, or any JSON value when `shared` is not used). `shared`

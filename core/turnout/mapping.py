@@ -55,42 +55,33 @@ def _all_key(integrations: dict[str, Any]) -> str | None:
 
 def map_event(destination: Destination, event: Event) -> Plan:
     """Return the plan for one event at one destination; whatever the plugin raises becomes its outcome."""
+    items: list[Item] = []
     user = event.user_id or event.anonymous_id or ""
-    plan = Plan(event.message_id, destination.id, Outcome.PLANNED, None, [], user, event, destination)
-    reason = gate(destination.name, event)
-    if reason is None:
-        rules = destination.rules.get(event.type, ())
-        reason = _run(destination, event, rules, plan) if rules else _no_rules(destination, event)
-    if reason is not None:
-        plan.outcome, plan.reason, plan.items = Outcome.DROPPED, reason, []
-    return plan
-
-
-def _run(destination: Destination, event: Event, rules: Iterable[tuple[str, Any]], plan: Plan) -> Reason | None:
-    """Fill the plan with what the rules make; return a reason when that is nothing, on purpose."""
-    items = plan.items
+    plan = Plan(event.message_id, destination.id, Outcome.PLANNED, None, items, user, event, destination)
+    if (event.integrations or event.metadata) and (reason := gate(destination.name, event)):
+        return _without_items(plan, Outcome.DROPPED, reason)
     rule = ""
     try:
         subject = destination.prepare(event if destination.pure else event.copy())
-        for rule, method in rules:
+        for rule, method in destination.rules_for(event):
             made = method(subject)
-            if made is None:
-                continue
             if made.__class__ is Item:
                 made.rule = rule
                 items.append(made)
-            else:
+            elif made is not None:
                 _collect(made, rule, items, destination, plan)
     except Drop as drop:
-        return drop.reason
+        return _without_items(plan, Outcome.DROPPED, drop.reason)
     except Refusal as refusal:
-        plan.outcome, plan.reason, plan.items = Outcome.INVALID, refusal.reason, []
-        return None
+        return _without_items(plan, Outcome.INVALID, refusal.reason)
     except (Exception, SystemExit) as error:
-        plan.outcome, plan.items = Outcome.FAILED, []
-        plan.reason = _blame(destination, rule, error)
-        return None
-    return None if items else _nothing(destination, event)
+        return _without_items(plan, Outcome.FAILED, _blame(destination, rule, error))
+    return plan if items else _without_items(plan, Outcome.DROPPED, _nothing(destination, event))
+
+
+def _without_items(plan: Plan, outcome: Outcome, reason: Reason) -> Plan:
+    plan.outcome, plan.reason, plan.items = outcome, reason, []
+    return plan
 
 
 def _collect(made: Any, rule: str, items: list[Item], destination: Destination, plan: Plan) -> None:
@@ -142,20 +133,18 @@ def _without(secrets: Iterable[bytes], item: Item) -> Item:
     return msgspec.structs.replace(item, data=data)
 
 
-def _no_rules(destination: Destination, event: Event) -> Reason:
+def _nothing(destination: Destination, event: Event) -> Reason:
+    """Return why no rule made anything: none for the call type, none switched on, or none that applied."""
+    ran = ", ".join(rule for rule, _ in destination.rules_for(event))
     off = _switched_off(destination, event)
+    if ran:
+        message = f"No rule had anything to send for this {event.type} call (tried: {ran})."
+        return Reason(Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}.")
     if off is None:
         message = f"{destination.name} has no rule for {event.type} calls."
         return Reason(Code.CALL_TYPE_UNSUPPORTED, message, "/type")
     message = f"{event.type} calls are switched off by the settings of '{destination.id}'{off}."
     return Reason(Code.SETTING_OFF, message, "/type")
-
-
-def _nothing(destination: Destination, event: Event) -> Reason:
-    ran = ", ".join(rule for rule, _ in destination.rules[event.type])
-    message = f"No rule had anything to send for this {event.type} call (tried: {ran})."
-    off = _switched_off(destination, event)
-    return Reason(Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}.")
 
 
 def _switched_off(destination: Destination, event: Event) -> str | None:
@@ -171,6 +160,7 @@ def _blame(destination: Destination, rule: str, error: BaseException) -> Reason:
     where = f"rule '{rule}'" if rule else "prepare()"
     kind = "TypeError" if isinstance(error, _BadResult) else type(error).__name__
     text = redact(f"{kind}: {error}", destination.config.secret_values)
+    text = text.encode("utf-8", "replace").decode()  # a lone surrogate would break whatever writes the reason
     message = f"{where} of destination '{destination.id}' ({origin(type(destination))}) raised {text}"
     _logger.error("%s", message)
     bad = isinstance(error, _BadResult)

@@ -104,6 +104,12 @@ class Normaliser:
         """Set the four times: `timestamp = receivedAt - (sentAt - originalTimestamp)`, with its fallbacks."""
         given, received = event.sent_at, event.received_at
         time, original = event.timestamp, event.original_timestamp
+        if given is not None and received is original is UNSET and _plain(time) and _plain(given):
+            # The usual case outside a gateway: the sender's stamps stay what they are.
+            force_setattr(event, "received_at", given)
+            force_setattr(event, "original_timestamp", time)
+            force_setattr(event, "timestamp_ms", milliseconds(time))
+            return
         sent = given and utc(given)
         received = utc(received) if received is not UNSET else sent or utc(self.clock())
         if original is not UNSET:
@@ -148,11 +154,16 @@ def _corrected(original: datetime, sent: datetime | None, received: datetime) ->
     return original if sent is None else received - (sent - original)
 
 
+def _plain(time: datetime) -> bool:
+    """Tell whether a time is in UTC and to the millisecond already, and was given at all."""
+    return time.tzinfo is UTC and not time.microsecond % 1000 and time is not UNSET
+
+
 def _complete(event: Event) -> bool:
     """Tell whether the event has the ids and the name that its call type needs."""
     type_ = event.type
-    if type_ == "track" and event.event is None:
-        return False
+    if type_ == "track":
+        return event.event is not None and (event.user_id is not None or event.anonymous_id is not None)
     if type_ in _NEEDS_USER:
         known = event.user_id is not None or event.anonymous_id is not None
         return known and (type_ != "group" or event.group_id is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,38 +17,42 @@ if TYPE_CHECKING:
 __all__ = ["Call", "event_fields", "event_groups"]
 
 _NO_OPTIONS: dict[str, Any] = {}
-_ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
 
 
 class Call:
     """One event on its way to Amplitude: its options, and the items that it becomes."""
 
-    __slots__ = ("_amplitude", "_items", "event", "is_order", "options")
+    __slots__ = ("_amplitude", "_items", "event", "options")
 
     def __init__(self, amplitude: Amplitude, event: Event) -> None:
         self._amplitude = amplitude
         self._items = 0
         self.event = event
-        self.is_order = event.event is not None and is_order(event.event)
-        self.options = options_of(event, amplitude.name)
+        self.options = options_of(event, amplitude.name) if event.integrations else _NO_OPTIONS
 
     def identity(self) -> dict[str, Any]:
         """Return ids, time, context and session: what events and identifications have in common; a new dict."""
         return self._amplitude.context(self.event, self.options)
 
-    def event_item(self, own: dict[str, Any]) -> Item:
+    def event_item(
+        self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None = None
+    ) -> Item:
         """Return an item for the events endpoint: the main event first, then the others of the same call.
 
-        `own` holds what is the event's own: `event_type`, `event_properties` unless there are none, native revenue.
         The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
+        `native` are further fields of the event, such as `revenue`.
         """
         amplitude, event, number = self._amplitude, self.event, self._items
-        self._items += 1
-        if number == 0:
-            own["insert_id"] = event.message_id
-            return amplitude.target.item({**event.once(amplitude.fields), **own}, key=event.message_id)
-        own["insert_id"] = insert_id = f"{event.message_id}-{number}"
-        return amplitude.target.item(own, event.once(amplitude.shared), key=insert_id)
+        self._items = number + 1
+        insert_id = f"{event.message_id}-{number}" if number else event.message_id
+        own = {} if number else event.once(amplitude.fields).copy()
+        own["event_type"] = event_type
+        own["insert_id"] = insert_id
+        if properties:
+            own["event_properties"] = properties
+        if native:
+            own.update(native)
+        return amplitude.target.item(own, event.once(amplitude.shared) if number else b"", insert_id)
 
 
 def options_of(event: Event, name: str) -> dict[str, Any]:
@@ -87,12 +90,6 @@ def event_fields(
         return share(event.once(fields))
 
     return fields, shared
-
-
-@lru_cache(maxsize=4096)
-def is_order(name: str) -> bool:
-    """Return whether an event's name is one of an order's: `Order Completed`, `completed_order`, … (AMP-ORDER-01)."""
-    return _ORDER.fullmatch(name) is not None
 
 
 def event_groups(groups: Any) -> dict[str, Any]:

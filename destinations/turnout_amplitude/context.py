@@ -124,16 +124,16 @@ def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, d
             device_id = device.id or event.anonymous_id
         if device_id:
             fields["device_id"] = device_id
-            if device_id.lower() in _REFUSED_IDS:
+            if (len(device_id) < 10 or device_id[0] == "0") and device_id.lower() in _REFUSED_IDS:
                 raise _refused(device_id, "/anonymousId" if device_id == event.anonymous_id else "/context/device/id")
         if event.user_id is None:
             if not device_id:
                 message = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
                 raise Refusal(Code.NO_USER_ANON_ID, message)
-        elif event.user_id.lower() in _REFUSED_IDS:
+        elif (len(event.user_id) < 10 or event.user_id[0] == "0") and event.user_id.lower() in _REFUSED_IDS:
             raise _refused(event.user_id, "/userId")
         library, system = context.library.name, context.os.name
-        place = _LIBRARIES.get(library) or platform(device.type, system, library)
+        place, family = platform(library, device.type, system)
         if place is not None:
             fields["platform"] = place
         if context.user_agent:
@@ -141,11 +141,9 @@ def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, d
                 _read_agent(fields, context.user_agent)
             if raw_agent:
                 fields["user_agent"] = context.user_agent
-        if place == "iOS" or place == "Android":
-            _advertising(fields, device, place)
-        elif system is not None and system.lower() in _SPELLINGS:
-            _advertising(fields, device, _SPELLINGS[system.lower()])
-        if "country" not in fields or "region" not in fields or "city" not in fields:
+        if family is not None:
+            _advertising(fields, device, family)
+        if "country" in event.properties or "address" in context.traits or "address" in event.traits:
             _address(fields, event)
         if options:
             session = session_id(option(options, "session_id", "sessionId"))
@@ -167,10 +165,13 @@ def _refused(value: str, path: str) -> Refusal:
     return Refusal(Code.VENDOR_WOULD_REFUSE, message, path)
 
 
-def platform(device_type: str | None, os_name: str | None, library: str | None) -> str | None:
-    """Return the platform, in cloud mode, of a library that is none of the three bundled ones (AMP-CTX-09)."""
-    found = device_type or (os_name.lower() if os_name else library)
-    return _SPELLINGS.get(found.lower(), found) if found else None
+@lru_cache(maxsize=4096)
+def platform(library: str | None, device_type: str | None, os_name: str | None) -> tuple[str | None, str | None]:
+    """Return the platform in cloud mode (AMP-CTX-09), and `iOS` or `Android` where it or the system is one (AMP-CTX-11)."""
+    found = _LIBRARIES.get(library) or device_type or (os_name.lower() if os_name else library)
+    place = _SPELLINGS.get(found.lower(), found) if found else None
+    families = [one for one in (place, _SPELLINGS.get((os_name or "").lower())) if one in ("iOS", "Android")]
+    return place, families[0] if families else None
 
 
 def _read_agent(fields: dict[str, Any], user_agent: str) -> None:
@@ -205,8 +206,6 @@ def _address(fields: dict[str, Any], event: Event) -> None:
     traits, context_traits, properties = event.traits, event.context.traits, event.properties
     if event.type == "group":
         traits = {}
-    if not ("address" in traits or "address" in context_traits or "country" in properties):
-        return
     addresses = [traits.get("address"), context_traits.get("address")]
     for key in ("country", "region", "city"):
         if not fields.get(key):

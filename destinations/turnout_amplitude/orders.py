@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from turnout import Destination, Item, rule
@@ -10,8 +11,9 @@ from turnout_amplitude.call import Call
 from turnout_amplitude.properties import query_properties
 from turnout_amplitude.values import amount, first_text, whole
 
-__all__ = ["OrderRules"]
+__all__ = ["OrderRules", "is_order"]
 
+_ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
 _KEPT = ("sku", "name", "price", "category")
 
 if TYPE_CHECKING:
@@ -20,49 +22,44 @@ else:
     _Base = object
 
 
+def is_order(name: str) -> bool:
+    """Return whether an event's name is one of an order's: `Order Completed`, `completed_order`, … (AMP-ORDER-01)."""
+    return _ORDER.fullmatch(name) is not None
+
+
 class OrderRules(_Base):
     """An order becomes one event for the order and one for each product, or one event in all."""
 
-    @rule("track", when="not track_products_once")
-    def ordered(self, call: Call) -> Item | None:
+    @rule("track", when="not track_products_once", event=is_order)
+    def ordered(self, call: Call) -> Item:
         """Send the order with all its properties except `products`.
 
         It carries the order's revenue, unless each product does. AMP-ORDER-01, AMP-ORDER-02, AMP-ORDER-04,
         AMP-ORDER-06, AMP-ORDER-10, AMP-ORDER-12.
         """
-        if not call.is_order:
-            return None
         properties = {key: value for key, value in call.event.properties.items() if key != "products"}
         split = self.config.track_revenue_per_product and _products(call)
         return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
 
-    @rule("track", when="not track_products_once")
-    def product_purchased(self, call: Call) -> list[Item] | None:
+    @rule("track", when="not track_products_once", event=is_order)
+    def product_purchased(self, call: Call) -> list[Item]:
         """Send `Product Purchased` for each product, with all its keys; null and other non-objects are skipped.
 
         With `track_revenue_per_product` each carries its own revenue. AMP-ORDER-03, AMP-ORDER-05, AMP-ORDER-07,
         AMP-ORDER-08, AMP-ORDER-13.
         """
-        if not call.is_order:
-            return None
-        items = []
-        for product in _products(call):
-            own: dict[str, Any] = {"event_type": "Product Purchased"}
-            if product:
-                own["event_properties"] = product
-            if self.config.track_revenue_per_product:
-                own.update(_product_revenue(product, call.event.properties))
-            items.append(call.event_item(own))
-        return items
+        per_product, order = self.config.track_revenue_per_product, call.event.properties
+        return [
+            call.event_item("Product Purchased", product, _product_revenue(product, order) if per_product else None)
+            for product in _products(call)
+        ]
 
-    @rule("track", when="track_products_once")
-    def ordered_once(self, call: Call) -> Item | None:
+    @rule("track", when="track_products_once", event=is_order)
+    def ordered_once(self, call: Call) -> Item:
         """Send the order as one event that keeps its products, each reduced to a few keys.
 
         It carries the revenue, unless `track_revenue_per_product` is on as well. AMP-ORDER-11, AMP-ORDER-10.
         """
-        if not call.is_order:
-            return None
         properties = dict(call.event.properties)
         if isinstance(properties.get("products"), list):
             properties["products"] = [_reduced(product) for product in _products(call)]
@@ -75,10 +72,7 @@ class OrderRules(_Base):
         event = call.event
         if self.config.map_query_params:
             properties.update(query_properties(event, self.config, "event_properties"))
-        own = {"event_type": event.event, **native}
-        if properties:
-            own["event_properties"] = properties
-        return call.event_item(own)
+        return call.event_item(event.event, properties, native)
 
 
 def _products(call: Call) -> list[dict[str, Any]]:

@@ -58,7 +58,4 @@ class PageRules(_Base):
             properties["category"] = event.category
         if self.config.map_query_params:
             properties.update(query_properties(event, self.config, "event_properties"))
-        own: dict[str, Any] = {"event_type": event_type}
-        if properties:
-            own["event_properties"] = properties
-        return call.event_item(own)
+        return call.event_item(event_type, properties)

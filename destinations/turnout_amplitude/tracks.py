@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnout import Config, Destination, Item, rule
 from turnout_amplitude.call import Call
+from turnout_amplitude.orders import is_order
 from turnout_amplitude.properties import query_properties
 from turnout_amplitude.values import amount, text_of, whole
 
@@ -21,39 +22,35 @@ else:
     _Base = object
 
 
+def is_no_order(name: str) -> bool:
+    """Return whether an event's name is none of an order's."""
+    return not is_order(name)
+
+
 class TrackRules(_Base):
     """One track call, one event."""
 
     removed: tuple[str, ...]
     """The properties that never go out (AMP-TRACK-06, AMP-CTX-23)."""
 
-    @rule("track")
-    def tracked(self, call: Call) -> Item | None:
+    @rule("track", event=is_no_order)
+    def tracked(self, call: Call) -> Item:
         """Send the event under its own name, with its properties and native revenue fields.
 
         AMP-TRACK-01, AMP-GEN-11, AMP-GEN-12, AMP-TRACK-02, AMP-TRACK-03, AMP-TRACK-04, AMP-TRACK-06, AMP-CTX-23.
         Revenue: AMP-REV-02 to AMP-REV-08. Orders have rules of their own.
         """
-        if call.is_order:
-            return None
-        event, config = call.event, self.config
+        event = call.event
         properties = event.properties
-        own: dict[str, Any] = {"event_type": event.event}
-        removed = self.removed
-        revenue = properties.get("revenue")
-        if revenue is not None and (revenue := amount(revenue)):
-            own.update(native_revenue(revenue, properties))
+        removed, native = self.removed, None
+        if "revenue" in properties and (revenue := amount(properties["revenue"])):
+            native = native_revenue(revenue, properties)
             removed += _MAPPED
         if not properties.keys().isdisjoint(removed):
-            properties = properties.copy()
-            for key in removed:
-                if key in properties:
-                    del properties[key]
-        if config.map_query_params:
-            properties = {**properties, **query_properties(event, config, "event_properties")}
-        if properties:
-            own["event_properties"] = properties
-        return call.event_item(own)
+            properties = {key: value for key, value in properties.items() if key not in removed}
+        if self.config.map_query_params:
+            properties = {**properties, **query_properties(event, self.config, "event_properties")}
+        return call.event_item(event.event, properties, native)
 
 
 def removed_properties(config: Config) -> tuple[str, ...]:
