@@ -43,7 +43,9 @@ class CaseFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """Yield the test of this case; fail when its folder holds a snapshot without a case."""
         if not _NAME.fullmatch(self.path.stem):
-            raise self.CollectError(f"{self.path.name}: call a case in small letters, digits and _, as in order_split.json.")
+            raise self.CollectError(
+                f"{self.path.name}: call a case in small letters, digits and _, as in order_split.json."
+            )
         _check_orphans(self, self.path.parent)
         yield CaseTest.from_parent(self, name=self.path.stem, callobj=_make_test(self.path))
 
@@ -67,7 +69,9 @@ def _check_orphans(collector: pytest.File, folder: Path) -> None:
             one.unlink(missing_ok=True)
         return
     listed = ", ".join(one.name for one in orphans)
-    raise collector.CollectError(f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them.")
+    raise collector.CollectError(
+        f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them."
+    )
 
 
 class CaseTest(pytest.Function):

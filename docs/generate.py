@@ -31,7 +31,10 @@ def pages() -> dict[str, str]:
 
 def reasons_page() -> str:
     """Return the page of outcomes and reason codes."""
-    parts = ["# Outcomes and reason codes", "Every event has exactly one outcome at every destination, with one of these codes."]
+    parts = [
+        "# Outcomes and reason codes",
+        "Every event has exactly one outcome at every destination, with one of these codes.",
+    ]
     for title, kind in (("Outcomes", reasons.Outcome), ("Reason codes", reasons.Code)):
         rows = [(f"`{value}`", doc) for value, doc in _members(kind)]
         parts += [f"## {title}", table(("word", "when"), rows)]
@@ -55,7 +58,10 @@ def python_page() -> str:
         value = getattr(turnout, name)
         doc = inspect.getdoc(value) if callable(value) else ""
         rows.append((f"`{name}`", (doc or "").split("\n\n")[0]))
-    head = ["# Public names", "What `import turnout` offers, under semantic versioning. `help(turnout.Dispatcher)` tells more."]
+    head = [
+        "# Public names",
+        "What `import turnout` offers, under semantic versioning. `help(turnout.Dispatcher)` tells more.",
+    ]
     return "\n\n".join([*head, table(("name", "what it is"), rows)]) + "\n"
 
 
@@ -68,7 +74,9 @@ def cli_page() -> str:
 
 
 def _help(command: click.Command, name: str) -> str:
-    return command.get_help(click.Context(command, info_name=name, terminal_width=100, max_content_width=100)).strip()
+    return command.get_help(
+        click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    ).strip()
 
 
 def main() -> int:

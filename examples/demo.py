@@ -29,14 +29,25 @@ def main() -> int:
         settings.write_bytes(msgspec.json.encode({"base_url": url}))
         console.print(f"A local Amplitude listens on {url}. Now:")
         console.print("[bold]$ turnout send --config examples/turnout.toml --each examples/events.jsonl[/]\n")
-        command = [TURNOUT, "send", "--config", HERE / "turnout.toml", "--settings", settings, "--each", HERE / "events.jsonl"]
+        command = [
+            TURNOUT,
+            "send",
+            "--config",
+            HERE / "turnout.toml",
+            "--settings",
+            settings,
+            "--each",
+            HERE / "events.jsonl",
+        ]
         done = subprocess.run(command, check=False)
         console.print(
             f"\nAmplitude now holds {len(simulator.events)} events, {len(simulator.users)} users, "
             f"{len(simulator.groups)} groups and {len(simulator.mappings)} user mappings."
         )
         console.print("Look at a request before it is sent:")
-        console.print("[bold]$ turnout plan -d amplitude --config examples/turnout.toml examples/events.jsonl[/]")
+        console.print(
+            "[bold]$ turnout plan -d amplitude --config examples/turnout.toml examples/events.jsonl[/]"
+        )
     return done.returncode
 
 

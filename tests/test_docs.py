@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent.parent
 def test_generated_pages_are_up_to_date() -> None:
     """Every generated page equals what the code makes now; `make docs` writes them."""
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -279,7 +279,6 @@ def test_missing_ids(sim: AmplitudeSimulator) -> None:
         ("event_id", 1.5),
         ("price", "9.99"),
         ("revenue", True),
-        ("revenue", 2**64),
         ("quantity", 1.5),
         ("location_lat", "52.5"),
         ("location_lng", []),
@@ -629,7 +628,7 @@ def test_unreadable_form_options_are_tolerated(sim: AmplitudeSimulator, options:
     [
         ({"user_properties": {}}, missing("user_id", "device_id")),
         ({"user_id": 7}, invalid("user_id")),
-        ({"user_id": "user-1", "paying": True}, invalid("paying")),
+        ({"user_id": "user-1", "paying": []}, invalid("paying")),
         ({"user_id": "user-1", "start_version": 1}, invalid("start_version")),
         ({"user_id": "user-1", "groups": "a"}, invalid("groups")),
         ({"user_id": "user-1", "user_properties": nested(41)}, invalid("user_properties")),

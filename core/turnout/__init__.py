@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from turnout._times import epoch_ms
     from turnout.answer import Answer, Fate, Reader, Verdict, read_status
     from turnout.copies import Copy, Derived, compile_copies
-    from turnout.destination import CALL_TYPES, Destination, Made, load_destination, rule
+    from turnout.destination import Destination, Made, load_destination, rule
     from turnout.dispatcher import Dispatcher, Source
     from turnout.endpoint import (
+        ITEMS,
         Auth,
         Batch,
         Body,
         Endpoint,
-        ITEMS,
         Item,
         basic,
         bearer,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         share,
     )
     from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
-    from turnout.event import Context, Event
+    from turnout.event import CALL_TYPES, Context, Event
     from turnout.hooks import Tally, hookimpl
     from turnout.normalise import Limits, Normaliser
     from turnout.packing import Request
@@ -44,7 +44,7 @@ _PLACES = {
     "turnout._times": ("epoch_ms",),
     "turnout.answer": ("Answer", "Fate", "Reader", "Verdict", "read_status"),
     "turnout.copies": ("Copy", "Derived", "compile_copies"),
-    "turnout.destination": ("CALL_TYPES", "Destination", "Made", "load_destination", "rule"),
+    "turnout.destination": ("Destination", "Made", "load_destination", "rule"),
     "turnout.dispatcher": ("Dispatcher", "Source"),
     "turnout.endpoint": (
         "Auth",
@@ -61,7 +61,7 @@ _PLACES = {
         "share",
     ),
     "turnout.errors": ("ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
-    "turnout.event": ("Context", "Event"),
+    "turnout.event": ("CALL_TYPES", "Context", "Event"),
     "turnout.hooks": ("Tally", "hookimpl"),
     "turnout.normalise": ("Limits", "Normaliser"),
     "turnout.packing": ("Request",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -40,7 +41,9 @@ async def _run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json:
     count = 0
     with _progress() as progress:
         task = progress.add_task("sending", total=None)
-        async for outcome, plan in dispatcher.stream_plans(_plans(dispatcher, stream)):
+        calls: deque[str] = deque()
+        async for outcome, plan in dispatcher.stream_plans(_plans(dispatcher, stream, calls)):
+            call = calls.popleft()
             count += 1
             progress.update(task, completed=count)
             tally.turnout_settled(outcome)
@@ -49,18 +52,29 @@ async def _run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json:
             if as_json:
                 click.echo(_json.compact(outcome.to_dict()))
             elif each:
-                _show(progress.console if sys.stderr.isatty() else Console(highlight=False), outcome, plan)
+                _show(_console(progress), outcome, call, plan)
     if not as_json:
         _summary(tally, bad, each)
     return 1 if bad else 0
 
 
-def _plans(dispatcher: Dispatcher, stream: BinaryIO) -> Iterator[list[Plan]]:
+def _plans(dispatcher: Dispatcher, stream: BinaryIO, calls: deque[str]) -> Iterator[list[Plan]]:
+    """Yield the plans of each event, and note what each is called: delivery lets go of the event itself."""
     for record in records(stream):
         if record.refusal:
-            yield dispatcher.refused(record.refusal, record.place)
+            rows = iter([dispatcher.refused(record.refusal, record.place)])
         else:
-            yield from dispatcher.plan_body(record.raw, record.place)
+            rows = dispatcher.plan_body(record.raw, record.place)
+        for row in rows:
+            calls.extend(_call(plan) for plan in row)
+            yield row
+
+
+def _call(plan: Plan) -> str:
+    event = plan.event
+    if event is None:
+        return "?"
+    return f"{event.type} {event.event or event.name or event.group_id or ''}".strip()
 
 
 def _progress() -> Progress:
@@ -69,16 +83,27 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _show(console: Console, outcome: Settled, plan: Plan) -> None:
+def _console(progress: Progress) -> Console:
+    """Return the console that keeps the progress bar whole, where both are on one terminal."""
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        return progress.console
+    return Console(highlight=False)
+
+
+def _show(console: Console, outcome: Settled, call: str, plan: Plan) -> None:
     colour = _COLOURS.get(outcome.outcome, "red")
-    event = plan.event
-    call = "?" if event is None else f"{event.type} {event.event or event.name or event.group_id or ''}".strip()
-    console.print(f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]", soft_wrap=True)
+    console.print(
+        f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]", soft_wrap=True
+    )
     for request in pack(showable(plan)):
         names = ", ".join(_item_name(item.data) for item in request.items)
-        console.print(f"          → {request.method} {request.endpoint.name}: {_plain(names)}", soft_wrap=True)
+        console.print(
+            f"          → {request.method} {request.endpoint.name}: {_plain(names)}", soft_wrap=True
+        )
     if outcome.reason and outcome.outcome is not Outcome.DELIVERED:
-        console.print(f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]", soft_wrap=True)
+        console.print(
+            f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]", soft_wrap=True
+        )
 
 
 def _item_name(data: bytes) -> str:
@@ -103,7 +128,9 @@ def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
     table = Table("destination", "outcome", "reason", box=None)
     table.add_column("events", justify="right")
     for row in tally.settled():
-        table.add_row(row.destination, row.outcome.value, row.code.value if row.code else "", f"{row.times:,}")
+        table.add_row(
+            row.destination, row.outcome.value, row.code.value if row.code else "", f"{row.times:,}"
+        )
     if not table.row_count:
         console.print("No events.")
         return
@@ -113,4 +140,7 @@ def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
             console.print("… (--json shows them all)")
             break
         message = outcome.reason.message if outcome.reason else ""
-        console.print(f"[red]{outcome.outcome}[/] {_plain(outcome.message_id or '?')}: {_plain(message)}", soft_wrap=True)
+        console.print(
+            f"[red]{outcome.outcome}[/] {_plain(outcome.message_id or '?')}: {_plain(message)}",
+            soft_wrap=True,
+        )

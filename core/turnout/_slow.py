@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import force_setattr
+
 from turnout import _coerce
 from turnout._explain import refusal
 from turnout._json import article, compact, read, too_deep
@@ -21,10 +23,12 @@ def call(raw: bytes, limits: Limits) -> Event:
     if not isinstance(value, dict):
         message = f"An event must be an object, but is {article(value)}. Send one JSON object for each event."
         raise Refusal(Code.BAD_REQUEST, message, "")
-    _measure(value, raw, limits)
+    brackets = _measure(value, raw, limits)
     type_ = _call_type(value)
     try:
-        return _coerce.event(value, type_)
+        event = _coerce.event(value, type_)
+        force_setattr(event, "brackets", brackets)
+        return event
     except _coerce.UnfitError as unfit:
         raise refusal(value, type_, unfit.path) from None
 
@@ -35,7 +39,8 @@ def unfit(raw: bytes) -> Refusal:
     return refusal(value, value["type"], [])
 
 
-def _measure(value: dict[str, Any], raw: bytes, limits: Limits) -> None:
+def _measure(value: dict[str, Any], raw: bytes, limits: Limits) -> int:
+    """Raise `Refusal` when the event is too large in any way; return how many brackets open in it."""
     count_keys(value.get("properties"), value.get("traits"), limits)
     if len(raw) > limits.event_bytes and (size := len(compact(value))) > limits.event_bytes:
         message = (
@@ -48,6 +53,7 @@ def _measure(value: dict[str, Any], raw: bytes, limits: Limits) -> None:
     if deep is not None:
         message = f"Objects and lists nest deeper than {limits.depth} levels here. Flatten them."
         raise Refusal(Code.NESTING_TOO_DEEP, message, deep)
+    return brackets
 
 
 def count_keys(properties: Any, traits: Any, limits: Limits) -> None:

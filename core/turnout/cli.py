@@ -75,7 +75,9 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 @_common
 @click.option("--now", metavar="ISO", help="The time that the clock shows.")
 @click.option("--show-secrets", is_flag=True, help="Show secrets instead of ***.")
-def plan(destination: str, settings: str | None, config: str | None, now: str | None, show_secrets: bool, file: str) -> None:
+def plan(
+    destination: str, settings: str | None, config: str | None, now: str | None, show_secrets: bool, file: str
+) -> None:
     """Show the requests that events would cause; send nothing.
 
     Input: JSON lines, or one JSON array. Output: one JSON line for each event, in the same order. Exit 0 when
@@ -105,12 +107,19 @@ def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
 
 
 @main.command()
-@click.option("-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times.")
+@click.option(
+    "-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times."
+)
 @_common
 @click.option("--each", is_flag=True, help="Show every event, not only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON line for each event and destination.")
 def send(
-    destinations: tuple[str, ...], settings: str | None, config: str | None, each: bool, as_json: bool, file: str
+    destinations: tuple[str, ...],
+    settings: str | None,
+    config: str | None,
+    each: bool,
+    as_json: bool,
+    file: str,
 ) -> None:
     """Deliver events now, and show what became of them.
 
@@ -122,7 +131,9 @@ def send(
     if config is None and not destinations and Path("turnout.toml").exists():
         config = "turnout.toml"
     if config is None and len(destinations) != 1:
-        raise ConfigError("There is no turnout.toml here. Name a configuration with --config, or a plugin with -d.")
+        raise ConfigError(
+            "There is no turnout.toml here. Name a configuration with --config, or a plugin with -d."
+        )
     dispatcher = _dispatcher(destinations or None, settings, config)
     with _opened(file) as stream:
         sys.exit(run(dispatcher, stream, each=each, as_json=as_json))
@@ -142,7 +153,9 @@ def validate(file: str, as_json: bool) -> None:
     dispatcher = Dispatcher({}, new_id=_hash)
     good = bad = 0
     for record in _input(file):
-        for number, found in enumerate([record.refusal] if record.refusal else dispatcher.read_body(record.raw), 1):
+        for number, found in enumerate(
+            [record.refusal] if record.refusal else dispatcher.read_body(record.raw), 1
+        ):
             if isinstance(found, Refusal):
                 bad += 1
                 place = record.place if number == 1 else f"{record.place}, event {number}"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from turnout import plugins
+from turnout.body import Source, encoded, is_batch, told_message_id
 from turnout.config import Configuration, SendSettings, load_config
 from turnout.destination import Destination, load_destination
-from turnout.body import Source, encoded, is_batch, told_message_id
 from turnout.errors import ConfigError, Drop, Refusal
 from turnout.event import Event
 from turnout.hooks import Hooks
@@ -78,7 +78,9 @@ class Dispatcher:
             kind = load_destination(plugin)
             destinations[name] = kind(kind.settings.overlay(given, settings or {}), id=name, environ=environ)
         hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
-        return cls(destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options)
+        return cls(
+            destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options
+        )
 
     def plan(self, event: Source) -> list[Plan]:
         """Return what `event` becomes at each destination; nothing is sent.
@@ -109,7 +111,9 @@ class Dispatcher:
             except (Drop, Refusal):
                 raise
             except Exception as error:
-                message = f"The hook turnout_before_mapping of {_named_hook(change)} raised {type(error).__name__}."
+                message = (
+                    f"The hook turnout_before_mapping of {_named_hook(change)} raised {type(error).__name__}."
+                )
                 _logger.exception("%s", message)
                 raise _HookError(Code.PLUGIN_RAISED, message) from error
             event = event if changed is None else self._remade(change, changed)
@@ -119,7 +123,9 @@ class Dispatcher:
         try:
             return self.normaliser.event(changed)
         except Refusal as refusal:
-            message = f"The hook turnout_before_mapping of {_named_hook(change)} gave back no good event: {refusal}"
+            message = (
+                f"The hook turnout_before_mapping of {_named_hook(change)} gave back no good event: {refusal}"
+            )
             _logger.error("%s", message)
             raise _HookError(Code.PLUGIN_BAD_RESULT, message, refusal.reason.path) from refusal
 
@@ -156,7 +162,9 @@ class Dispatcher:
         return _placed(self._all(refusal.source or b"", Outcome.INVALID, refusal.reason), place)
 
     def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
-        message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
+        message_id = (
+            event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
+        )
         plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
         self._observe(event, plans)
         return plans
@@ -229,7 +237,9 @@ def _named(destinations: Mapping[str, Destination] | Iterable[Destination]) -> d
     named: dict[str, Destination] = {}
     for destination in destinations:
         if destination.id in named:
-            raise ConfigError(f"Two destinations have the id '{destination.id}'. Give one of them another id=.")
+            raise ConfigError(
+                f"Two destinations have the id '{destination.id}'. Give one of them another id=."
+            )
         named[destination.id] = destination
     return named
 
@@ -238,7 +248,9 @@ def _called(destinations: Mapping[str, Destination]) -> dict[str, Destination]:
     seen: dict[int, str] = {}
     for name, destination in destinations.items():
         if id(destination) in seen:
-            raise ConfigError(f"'{seen[id(destination)]}' and '{name}' are one object. Make a destination for each.")
+            raise ConfigError(
+                f"'{seen[id(destination)]}' and '{name}' are one object. Make a destination for each."
+            )
         seen[id(destination)] = name
         destination.id = name
     return dict(destinations)

@@ -69,15 +69,29 @@ def _settings(settings: Iterable[SettingDoc]) -> str:
         doc = one.doc + (f" Needs `{one.requires}`." if one.requires else "")
         notes = [word for word, holds in (("required", one.required), ("secret", one.secret)) if holds]
         default = "" if one.required else f"`{json.dumps(one.default)}`"
-        rows.append([f"`{one.name}`", f"`{one.key}`", ", ".join([one.type, *notes]), default, one.platforms, doc, ", ".join(one.rules)])
+        rows.append(
+            [
+                f"`{one.name}`",
+                f"`{one.key}`",
+                ", ".join([one.type, *notes]),
+                default,
+                one.platforms,
+                doc,
+                ", ".join(one.rules),
+            ]
+        )
     return table(("setting", "Segment's key", "type", "default", "platforms", "meaning", "rule"), rows)
 
 
 def _rules(rules: Iterable[Rule]) -> str:
     rows = []
     for one in rules:
-        when = ", ".join(f"`{name}`" for name in one.settings) or ("by its settings" if one.when else "always")
-        rows.append([f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))])
+        when = ", ".join(f"`{name}`" for name in one.settings) or (
+            "by its settings" if one.when else "always"
+        )
+        rows.append(
+            [f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))]
+        )
     return table(("rule", "calls", "when", "what it does", "rule book"), rows)
 
 
@@ -88,7 +102,10 @@ def _prose(doc: str) -> str:
 
 
 def _only_ids(sentence: str) -> bool:
-    return bool(rule_ids(sentence)) and len(re.sub(rf"{_WORD}-\d\d|-\d\d|to|and|,|\.|\s|Revenue:", "", sentence)) == 0
+    return (
+        bool(rule_ids(sentence))
+        and len(re.sub(rf"{_WORD}-\d\d|-\d\d|to|and|,|\.|\s|Revenue:", "", sentence)) == 0
+    )
 
 
 def _fields(kind: type[Destination]) -> str:
@@ -113,7 +130,15 @@ def _code(words: Iterable[str]) -> str:
 def _endpoints(endpoints: Iterable[Endpoint], kind: type[Destination]) -> str:
     rows = []
     for one in endpoints:
-        rows.append([f"`{one.name}`", f"{one.method} `{_url(one, kind)}`", one.body.content_type, _limits(one), one.doc])
+        rows.append(
+            [
+                f"`{one.name}`",
+                f"{one.method} `{_url(one, kind)}`",
+                one.body.content_type,
+                _limits(one),
+                one.doc,
+            ]
+        )
     return table(("endpoint", "request", "body", "limits", "what for"), rows)
 
 

@@ -185,7 +185,9 @@ _ENCODED_MARK = encode(_MARK)
 
 def _value(name: str, config: Config) -> Any:
     if name not in config:
-        raise PluginError(f"An endpoint uses the setting '{name}', which is not there.{did_you_mean(name, config)}")
+        raise PluginError(
+            f"An endpoint uses the setting '{name}', which is not there.{did_you_mean(name, config)}"
+        )
     return config[name]
 
 
@@ -217,7 +219,14 @@ def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
     if not mark or _MARK in after:
         raise PluginError("A body template needs ITEMS in one place.")
     return BoundBody(
-        before.encode(), after.encode(), b"%5B", b"%2C", b"%5D", quoted=True, bare=True, json_fields=frozenset(decoded)
+        before.encode(),
+        after.encode(),
+        b"%5B",
+        b"%2C",
+        b"%5D",
+        quoted=True,
+        bare=True,
+        json_fields=frozenset(decoded),
     )
 
 
@@ -262,7 +271,9 @@ class Endpoint:
 
     def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:
         """Return an item for this endpoint (see `BoundEndpoint.item`)."""
-        raise ConfigError(f"The endpoint '{self.name}' is not configured: use it through a destination's instance.")
+        raise ConfigError(
+            f"The endpoint '{self.name}' is not configured: use it through a destination's instance."
+        )
 
     def bind(self, config: Config, owner: str = "") -> BoundEndpoint:
         """Return this endpoint with the settings filled in, and a twin for showing it without secrets."""
@@ -315,9 +326,11 @@ class BoundEndpoint(Endpoint):
         return Item(self, data, key)
 
     def _check_size(self, data: bytes) -> None:
-        size = len(self.envelope.join([self.envelope.wire(data)]))
+        size = len(self.envelope.join([data]))
         if size > self.batch.bytes:
-            message = f"One item alone makes a request of {size:,} bytes; {self.name} takes {self.batch.bytes:,}."
+            message = (
+                f"One item alone makes a request of {size:,} bytes; {self.name} takes {self.batch.bytes:,}."
+            )
             raise Refusal(Code.ITEM_TOO_LARGE, message + " Send less in one event.")
 
 

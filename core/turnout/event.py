@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from turnout._context import Context
-from turnout._json import Object, compact, fresh
+from turnout._json import Object, compact, fresh, too_deep
 from turnout._times import UNSET
 
 __all__ = ["CALL_TYPES", "Context", "Event"]
@@ -97,6 +97,8 @@ class Event(
     raw: bytes = msgspec.field(default=b"", name=" raw")
     """The JSON text it came as, after a batch's common keys were merged into it."""
 
+    brackets: None = msgspec.field(default=None, name=" brackets")
+    """How many brackets open in `raw` (an int, which no JSON can set); None: objects nest at most nine deep."""
     memo: None = msgspec.field(default=None, name=" memo")
     """What `once` has made (a dict, which no JSON can set); not part of the event."""
 
@@ -114,6 +116,22 @@ class Event(
             return found
         made = memo[make] = make(self)
         return made
+
+    def too_deep(self, limit: int) -> str | None:
+        """Return the JSON Pointer of an object or list below `limit` levels of properties or traits, or None.
+
+        `properties`, `traits` and `context.traits` are level 1. It costs next to nothing for usual events.
+        """
+        brackets: int | None = self.brackets
+        if (9 if brackets is None else brackets) <= limit:
+            return None
+        parts = (
+            ("/properties", self.properties),
+            ("/traits", self.traits),
+            ("/context/traits", self.context.traits),
+        )
+        found = ((place, too_deep(value, limit)) for place, value in parts)
+        return next((place + below for place, below in found if below is not None), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return every key that the event came with, the normalised ones in their final form.

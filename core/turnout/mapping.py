@@ -44,13 +44,17 @@ def gate(name: str, event: Event) -> Reason | None:
 
 
 def _disabled(message: str, key: str) -> Reason:
-    return Reason(Code.INTEGRATION_DISABLED, message, "/integrations/" + key.replace("~", "~0").replace("/", "~1"))
+    return Reason(
+        Code.INTEGRATION_DISABLED, message, "/integrations/" + key.replace("~", "~0").replace("/", "~1")
+    )
 
 
 def _all_key(integrations: dict[str, Any]) -> str | None:
     if integrations.get("All") is not None:
         return "All"
-    return next((key for key, value in integrations.items() if key.lower() == "all" and value is not None), None)
+    return next(
+        (key for key, value in integrations.items() if key.lower() == "all" and value is not None), None
+    )
 
 
 def map_event(destination: Destination, event: Event) -> Plan:
@@ -104,23 +108,24 @@ class _BadResult(TypeError):  # noqa: N818 - its name is shown to the plugin's a
 
 
 def _bad_result(made: object) -> TypeError:
-    return _BadResult(f"a rule gives back items, not {type(made).__name__}; make them with an endpoint's item()")
+    return _BadResult(
+        f"a rule gives back items, not {type(made).__name__}; make them with an endpoint's item()"
+    )
 
 
 def showable(plan: Plan) -> list[Item]:
     """Return the items of a plan as they may be shown.
 
     Where a rule has put the value of a secret into an item, these are the items that the same rules make of
-    the same event when every secret is `***`; where they can't work with that, the value is masked.
+    the same event when every secret is `***`. Where they can't work with that, or the event was let go,
+    the value is masked.
     """
     destination, event = plan.target, plan.event
-    if destination is None or event is None:
-        return plan.items
-    secrets = destination.secret_bytes
+    secrets = destination.secret_bytes if destination else ()
     if not any(secret in item.data for item in plan.items for secret in secrets):
         return plan.items
     try:
-        made = map_event(destination.twin, event).items
+        made = map_event(destination.twin, event).items if destination and event else []
     except Exception:
         made = []
     return made if len(made) == len(plan.items) else [_without(secrets, item) for item in plan.items]
@@ -139,7 +144,9 @@ def _nothing(destination: Destination, event: Event) -> Reason:
     off = _switched_off(destination, event)
     if ran:
         message = f"No rule had anything to send for this {event.type} call (tried: {ran})."
-        return Reason(Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}.")
+        return Reason(
+            Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}."
+        )
     if off is None:
         message = f"{destination.name} has no rule for {event.type} calls."
         return Reason(Code.CALL_TYPE_UNSUPPORTED, message, "/type")

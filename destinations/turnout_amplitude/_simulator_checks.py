@@ -109,6 +109,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float) or _is_whole(value)
 
 
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -148,14 +156,14 @@ EVENT_FIELDS: Fields = {
     "event_properties": _is_properties,
     "group_properties": _is_properties,
     "$skip_user_properties_sync": _is_flag,
-    "price": _is_number,
-    "revenue": _is_number,
+    "price": _is_amount,
+    "revenue": _is_amount,
     "quantity": _is_whole,
     "event_id": _is_whole,
     "plan": _texts_of("branch", "source", "version", "versionId"),
     "ingestion_metadata": _texts_of("source_name", "source_version"),
 }
-IDENTIFICATION_FIELDS: Fields = {**_COMMON, "paying": _is_text, "start_version": _is_text}
+IDENTIFICATION_FIELDS: Fields = {**_COMMON, "paying": _is_scalar, "start_version": _is_text}
 GROUP_FIELDS: Fields = {"group_type": _is_text, "group_value": _is_text, "group_properties": _is_properties}
 MAPPING_FIELDS: Fields = {"user_id": _is_text, "global_user_id": _is_text, "unmap": _is_flag}
 

@@ -93,4 +93,6 @@ def _refused(words: str) -> Verdict:
 
 
 def _setup(answer: Answer) -> Verdict:
-    return Verdict(Fate.SETUP, Reason(Code.CREDENTIALS_REFUSED, f"Amplitude refused the API key (HTTP {answer.status})."))
+    return Verdict(
+        Fate.SETUP, Reason(Code.CREDENTIALS_REFUSED, f"Amplitude refused the API key (HTTP {answer.status}).")
+    )

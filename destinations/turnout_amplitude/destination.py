@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from turnout import ITEMS, Batch, Config, Destination, Endpoint, Event, basic, form_body, json_body, setting
+from turnout import (
+    ITEMS,
+    Batch,
+    Code,
+    Config,
+    Destination,
+    Endpoint,
+    Event,
+    Refusal,
+    basic,
+    form_body,
+    json_body,
+    setting,
+)
 from turnout_amplitude.answers import read_events, read_form
 from turnout_amplitude.call import Call, event_fields
 from turnout_amplitude.context import COPIES, DERIVED, context_reader
@@ -18,6 +30,8 @@ from turnout_amplitude.tracks import TrackRules, removed_properties
 
 __all__ = ["Amplitude"]
 
+# HTTP V2 documentation: "object depth must not exceed 40 layers".
+_DEEPEST = 40
 _EVENTS = {"api_key": setting("api_key"), "events": ITEMS, "options": {"min_id_length": 1}}
 
 
@@ -40,7 +54,16 @@ def _deletions(config: Config) -> str:
 
 
 class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, Destination):
-    """Amplitude, through its HTTP V2, Batch, Identify, Group Identify, User Mapping and User Privacy APIs."""
+    """Amplitude, through its HTTP V2, Batch, Identify, Group Identify, User Mapping and User Privacy APIs.
+
+    Events are mapped by the server rules (cloud mode), whatever library they come from; every call type is handled
+    (AMP-GEN-03). `integrations` decide first whether an event goes here at all (AMP-GEN-01). An event needs a user or a
+    device (AMP-GEN-04). What is null or missing leaves its field out (AMP-GEN-10), and context keys without a row
+    below are dropped (AMP-CTX-19). Mapping is a function of event and settings and changes neither (AMP-GEN-09).
+
+    Answers are read event by event: what a 400 names is refused and the rest goes out again, a 413 splits, 429 and 5xx are
+    retried, a wrong key stops everything (AMP-HTTP-12).
+    """
 
     name = "Amplitude"
     api = 1
@@ -67,7 +90,9 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
     identify = Endpoint(
         "POST",
         _api("/identify"),
-        body=form_body({"api_key": setting("api_key"), "identification": ITEMS, "options": {"min_id_length": 1}}),
+        body=form_body(
+            {"api_key": setting("api_key"), "identification": ITEMS, "options": {"min_id_length": 1}}
+        ),
         batch=Batch(items=2000, bytes=1_000_000),
         read=read_form,
         doc="User properties and group membership. AMP-HTTP-03, AMP-HTTP-09.",
@@ -108,5 +133,8 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         self.removed = removed_properties(self.config)
 
     def prepare(self, event: Event) -> Call:
-        """Return the call that the rules work with."""
+        """Return the call that the rules work with; raise `Refusal` for what Amplitude finds nested too deeply."""
+        if (deep := event.too_deep(_DEEPEST)) is not None:
+            message = f"Amplitude refuses objects that nest deeper than {_DEEPEST} levels. Flatten them."
+            raise Refusal(Code.VENDOR_WOULD_REFUSE, message, deep)
         return Call(self, event)

@@ -57,5 +57,8 @@ class GroupRules(_Base):
         config, traits = self.config, call.event.traits
         if not (config.group_type_trait and config.group_value_trait):
             return None
-        kind, value = text_of(traits.get(config.group_type_trait)), text_of(traits.get(config.group_value_trait))
+        kind, value = (
+            text_of(traits.get(config.group_type_trait)),
+            text_of(traits.get(config.group_value_trait)),
+        )
         return (kind, value) if kind is not None and value is not None else None

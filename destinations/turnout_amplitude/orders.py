@@ -46,11 +46,13 @@ class OrderRules(_Base):
         """Send `Product Purchased` for each product, with all its keys; null and other non-objects are skipped.
 
         With `track_revenue_per_product` each carries its own revenue. AMP-ORDER-03, AMP-ORDER-05, AMP-ORDER-07,
-        AMP-ORDER-08, AMP-ORDER-13.
+        AMP-ORDER-08, AMP-ORDER-13, AMP-ORDER-14.
         """
         per_product, order = self.config.track_revenue_per_product, call.event.properties
         return [
-            call.event_item("Product Purchased", product, _product_revenue(product, order) if per_product else None)
+            call.event_item(
+                "Product Purchased", product, _product_revenue(product, order) if per_product else None
+            )
             for product in _products(call)
         ]
 
@@ -77,7 +79,9 @@ class OrderRules(_Base):
 
 def _products(call: Call) -> list[dict[str, Any]]:
     products = call.event.properties.get("products")
-    return [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
+    return (
+        [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
+    )
 
 
 def _order_revenue(properties: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +89,10 @@ def _order_revenue(properties: dict[str, Any]) -> dict[str, Any]:
     revenue = amount(properties.get("revenue")) or amount(properties.get("total"))
     if not revenue:
         return {}
-    return {"revenue": revenue, "revenueType": first_text(properties, "revenueType", "revenue_type") or "Purchase"}
+    return {
+        "revenue": revenue,
+        "revenueType": first_text(properties, "revenueType", "revenue_type") or "Purchase",
+    }
 
 
 def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +100,9 @@ def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str
     price, quantity = amount(product.get("price")), amount(product.get("quantity"))
     if price is None or not quantity or (revenue := _multiplied(price, quantity)) is None:
         return {}
-    native: dict[str, Any] = {"price": price, "quantity": whole(quantity), "revenue": revenue}
+    native: dict[str, Any] = {"revenue": revenue}
+    if isinstance(quantity := whole(quantity), int):  # Amplitude takes whole quantities only
+        native.update(price=price, quantity=quantity)
     product_id = first_text(product, "productId", "product_id")
     if product_id is not None:
         native["productId"] = product_id
@@ -114,7 +123,9 @@ def _multiplied(price: float, quantity: float) -> float | None:
 def _reduced(product: dict[str, Any]) -> dict[str, Any]:
     """Return a product with productId, sku, name, price, quantity (by default 1) and category only."""
     kept = {key: product[key] for key in _KEPT if product.get(key) is not None}
-    product_id = next((product[key] for key in ("productId", "product_id") if product.get(key) is not None), None)
+    product_id = next(
+        (product[key] for key in ("productId", "product_id") if product.get(key) is not None), None
+    )
     if product_id is not None:
         kept["productId"] = product_id
     quantity = product.get("quantity")

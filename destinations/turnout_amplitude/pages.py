@@ -23,7 +23,7 @@ class PageRules(_Base):
 
     @rule("page", "screen", when="track_all_pages")
     def any_page(self, call: Call) -> Item:
-        """Send `Loaded a Page` (or `Screen`) for every page or screen call. AMP-PAGE-04, AMP-PAGE-06, AMP-PAGE-09."""
+        """Send `Loaded a Page` (or `Screen`) for every page or screen call. AMP-PAGE-01, AMP-PAGE-04 to AMP-PAGE-09, AMP-PAGE-18, AMP-PAGE-19."""
         return self._viewed(call, f"Loaded a {call.event.type.capitalize()}")
 
     @rule("page", "screen", when="track_categorized_pages")

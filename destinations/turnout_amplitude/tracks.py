@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from turnout import Config, Destination, Item, rule
+from turnout import Code, Config, Destination, Item, Refusal, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.orders import is_order
 from turnout_amplitude.properties import query_properties
@@ -15,6 +15,18 @@ __all__ = ["TrackRules", "removed_properties"]
 _ALWAYS_REMOVED = ("event_id", "amplitude_event_type")
 _PLACES = ("country", "language")
 _MAPPED = ("price", "quantity", "productId", "product_id", "revenueType", "revenue_type")
+
+# HTTP V2 documentation: names that may not be ingested.
+_RESERVED = frozenset(
+    {
+        "[Amplitude] Start Session",
+        "[Amplitude] End Session",
+        "[Amplitude] Revenue",
+        "[Amplitude] Revenue (Verified)",
+        "[Amplitude] Revenue (Unverified)",
+        "[Amplitude] Merged User",
+    }
+)
 
 if TYPE_CHECKING:
     _Base = Destination
@@ -38,14 +50,21 @@ class TrackRules(_Base):
         """Send the event under its own name, with its properties and native revenue fields.
 
         AMP-TRACK-01, AMP-GEN-11, AMP-GEN-12, AMP-TRACK-02, AMP-TRACK-03, AMP-TRACK-04, AMP-TRACK-06, AMP-CTX-23.
-        Revenue: AMP-REV-02 to AMP-REV-08. Orders have rules of their own.
+        Revenue: AMP-REV-01 to AMP-REV-08, AMP-REV-15, AMP-REV-21, AMP-REV-24. Orders have rules of their own.
         """
         event = call.event
+        if event.event in _RESERVED:
+            message = (
+                f"Amplitude keeps the event name {event.event!r} for itself. Call the event something else."
+            )
+            raise Refusal(Code.VENDOR_WOULD_REFUSE, message, "/event")
         properties = event.properties
         removed, native = self.removed, None
         if "revenue" in properties and (revenue := amount(properties["revenue"])):
             native = native_revenue(revenue, properties)
             removed += _MAPPED
+            if "price" not in native and amount(properties.get("price")) is not None:
+                removed = tuple(key for key in removed if key not in ("price", "quantity"))
         if not properties.keys().isdisjoint(removed):
             properties = {key: value for key, value in properties.items() if key not in removed}
         if self.config.map_query_params:
@@ -59,13 +78,19 @@ def removed_properties(config: Config) -> tuple[str, ...]:
 
 
 def native_revenue(revenue: float, properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the native revenue fields of an event (AMP-REV-03, AMP-REV-04, AMP-REV-05)."""
+    """Return the native revenue fields of an event (AMP-REV-03, AMP-REV-04, AMP-REV-05).
+
+    Amplitude takes whole quantities only: with 2.5 of something, the revenue alone is native, and price and quantity
+    stay event properties.
+    """
     native: dict[str, Any] = {"revenue": revenue}
     price = properties.get("price")
     if price is not None and (price := amount(price)) is not None:
         quantity = amount(properties.get("quantity"))
-        native["price"] = price
-        native["quantity"] = 1 if quantity is None else whole(quantity)
+        quantity = 1 if quantity is None else whole(quantity)
+        if isinstance(quantity, int):
+            native["price"] = price
+            native["quantity"] = quantity
     product_id = text_of(properties.get("productId")) or text_of(properties.get("product_id"))
     if product_id is not None:
         native["productId"] = product_id

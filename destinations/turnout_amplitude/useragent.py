@@ -46,6 +46,8 @@ _LONGEST = 1024
 def parse(user_agent: str) -> Agent:
     """Return what a user agent says of browser and system."""
     text = user_agent[:_LONGEST]
-    browser, major = next(((name, found[1] or None) for name, form in _BROWSERS if (found := form.search(text))), (None, None))
+    browser, major = next(
+        ((name, found[1] or None) for name, form in _BROWSERS if (found := form.search(text))), (None, None)
+    )
     system = next((name for name, form in _SYSTEMS if form.search(text)), None)
     return Agent(browser, major, system)

@@ -1,0 +1,88 @@
+"""Answers: what a status means for the items, and the vendor's words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from turnout import Answer, Fate, read_status
+from turnout.answer import retry_after
+
+
+@pytest.mark.parametrize(
+    ("status", "fate", "code"),
+    [
+        (200, Fate.DELIVERED, None),
+        (204, Fate.DELIVERED, None),
+        (299, Fate.DELIVERED, None),
+        (301, Fate.REFUSED, "vendor_refused"),
+        (400, Fate.REFUSED, "vendor_refused"),
+        (401, Fate.SETUP, "credentials_refused"),
+        (403, Fate.SETUP, "credentials_refused"),
+        (404, Fate.REFUSED, "vendor_refused"),
+        (407, Fate.SETUP, "credentials_refused"),
+        (408, Fate.RETRY, "vendor_unavailable"),
+        (413, Fate.SPLIT, None),
+        (425, Fate.RETRY, "vendor_unavailable"),
+        (429, Fate.RETRY, "rate_limited"),
+        (500, Fate.RETRY, "vendor_unavailable"),
+        (503, Fate.RETRY, "vendor_unavailable"),
+    ],
+)
+def test_each_status_has_one_meaning(status: int, fate: Fate, code: str | None) -> None:
+    """The same verdict for every item, with its reason code."""
+    verdicts = read_status(Answer(status), 3)
+    assert [verdict.fate for verdict in verdicts] == [fate] * 3
+    assert {verdict.reason and verdict.reason.code.value for verdict in verdicts} == {code}
+
+
+def test_a_single_item_that_is_too_large_is_refused() -> None:
+    """There is nothing to split."""
+    (verdict,) = read_status(Answer(413), 1)
+    assert verdict.fate is Fate.REFUSED
+
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("99999", 3600.0),
+        ("9" * 500, 3600.0),
+        ("Thu, 01 Jan 2026 12:00:30 GMT", 30.0),
+        ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
+        ("Fri, 01 Jan 2027 12:00:00 GMT", 3600.0),
+        ("Thu, 01 Jan 2026 12:00:30", 30.0),
+        ("Thu, 01 Jan 2026 12:00:30 -0000", 30.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("²", None),
+        ("Thu, 99 Jan 2026 12:00:30 GMT", None),
+        ("Thu, 01 Jan 99999 12:00:30 GMT", None),
+        ("Thu, 01 Jan 2026 12:00:30 +99999999999999999999", None),
+    ],
+)
+def test_retry_after_is_read_as_a_number_or_a_date(text: str, seconds: float | None) -> None:
+    """Within 0 and an hour; what is neither is None."""
+    assert retry_after(Answer(429, {"retry-after": text}), NOW) == seconds
+
+
+def test_the_vendors_words_are_one_short_line() -> None:
+    """Line ends become blanks, 300 characters are kept, bytes that are no UTF-8 are replaced."""
+    assert Answer(400, body=b" bad\r\n  field\t1 ").words() == "HTTP 400: bad field 1"
+    assert Answer(500).words() == "HTTP 500"
+    assert Answer(400, body=b"\xff!").words() == "HTTP 400: \ufffd!"
+    assert len(Answer(400, body=b"x" * 5000).words()) == len("HTTP 400: ") + 301
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b"1e999", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_none(body: bytes) -> None:
+    """An answer is never a reason to fail."""
+    assert Answer(200, body=body).json() is None

@@ -1,0 +1,388 @@
+"""The dispatcher: what becomes of an event at each destination, without state of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turnout import ConfigError, Dispatcher, Drop, Event, Normaliser, SettingsError, Tally, hookimpl
+
+Make = Callable[..., dict[str, Any]]
+
+
+def outcome(plans: list[Any]) -> tuple[str, str | None]:
+    (plan,) = plans
+    return plan.outcome.value, plan.reason and plan.reason.code.value
+
+
+@pytest.mark.parametrize("form", ["bytes", "text", "mapping", "event"])
+def test_an_event_may_be_given_in_four_forms(bench: Any, call: Make, form: str) -> None:
+    """JSON bytes, JSON text, a mapping and an `Event` make the same plan."""
+    source: Any = call("m-1", size=3)
+    text = json.dumps(source)
+    given = {"bytes": text.encode(), "text": text, "mapping": source, "event": Normaliser().event(text)}[form]
+    (plan,) = bench.dispatcher().plan(given)
+    (request,) = plan.to_dict()["requests"]
+    assert request["body"] == {"key": "***", "events": [{"name": "Sold", "id": "m-1", "size": 3}]}
+
+
+def test_a_plan_has_exactly_the_keys_of_the_contract(bench: Any, call: Make) -> None:
+    """The plan of contract 5.1, key by key, headers in lower case and secrets masked where they stand."""
+    (plan,) = bench.dispatcher().plan(call("m-1", copies=1))
+    assert plan.to_dict() == {
+        "message_id": "m-1",
+        "destination": "acme",
+        "outcome": "planned",
+        "reason": None,
+        "requests": [
+            {
+                "endpoint": "events",
+                "method": "POST",
+                "url": "https://acme.example/v1/p-1/events",
+                "headers": {
+                    "content-type": "application/json",
+                    "x-project": "p-1",
+                    "authorization": "Bearer ***",
+                },
+                "rules": ["tracked", "counted"],
+                "body": {
+                    "key": "***",
+                    "events": [{"name": "Sold", "id": "m-1", "copies": 1}, {"copy": 0, "id": "m-1"}],
+                },
+            }
+        ],
+    }
+
+
+def test_form_bodies_are_shown_as_the_object_of_their_fields(bench: Any, call: Make) -> None:
+    """A form's JSON-valued field is decoded; its other fields are text."""
+    (plan,) = bench.dispatcher().plan(call("m-1", "identify", traits={"a&b": "ü=%"}))
+    (request,) = plan.to_dict(show_secrets=True)["requests"]
+    assert request["body"] == {"key": "key-1234", "people": {"user": "user-m-1", "id": "m-1", "a&b": "ü=%"}}
+    assert request["url"] == "https://acme.example/v1/people?v=2"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"do": "drop"}, ("dropped", "filtered")),
+        ({"do": "refuse"}, ("invalid", "value_invalid")),
+        ({"do": "raise"}, ("failed", "plugin_raised")),
+        ({"do": "exit"}, ("failed", "plugin_raised")),
+        ({"do": "nothing"}, ("dropped", "nothing_to_map")),
+        ({"do": "result", "give": 5}, ("failed", "plugin_bad_result")),
+        ({"do": "result", "give": "text"}, ("failed", "plugin_bad_result")),
+        ({"do": "result", "give": {"an": "object"}}, ("failed", "plugin_bad_result")),
+        ({"do": "result", "give": [1]}, ("failed", "plugin_bad_result")),
+        ({"do": "result", "give": []}, ("dropped", "nothing_to_map")),
+    ],
+)
+def test_each_way_that_a_rule_can_end_has_its_outcome(
+    bench: Any, call: Make, given: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """Whatever a rule does, the plan has one outcome with its code, and no requests beside it."""
+    plans = bench.dispatcher().plan(call("m-1", **given))
+    assert outcome(plans) == expected
+    assert plans[0].requests == []
+
+
+def test_what_ran_before_a_rule_raised_is_not_sent(bench: Any, call: Make) -> None:
+    """Failed is all or nothing: the items of the rules before are thrown away."""
+    (plan,) = bench.dispatcher().plan(call("m-1", copies="many"))
+    assert outcome([plan]) == ("failed", "plugin_raised")
+    assert plan.items == []
+    assert "rule 'counted'" in plan.reason.message
+
+
+def test_a_raised_exception_names_rule_plugin_and_version(
+    widget: Path, call: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reason names rule, destination, package and version; the secret stays out of it and the log."""
+    from turnout import load_destination
+
+    dispatcher = Dispatcher([load_destination("widget")({"token": "tok-en-9"}, id="w")])
+    with caplog.at_level(logging.ERROR, logger="turnout"):
+        (plan,) = dispatcher.plan(call("m-1", event="Explode"))
+    assert plan.reason.message == (
+        "rule 'tracked' of destination 'w' (turnout_widget of turnout-widget 3.2.1) "
+        "raised LookupError: no such widget for ***"
+    )
+    assert "tok-en-9" not in caplog.text
+    assert "Explode" not in caplog.text
+
+
+def test_a_call_type_without_rules_is_told_from_one_that_is_switched_off(bench: Any, call: Make) -> None:
+    """`call_type_unsupported` when there is no rule, `setting_off` with the setting's name when it is off."""
+    dispatcher = bench.dispatcher()
+    assert outcome(dispatcher.plan(call("m-1", "screen"))) == ("dropped", "call_type_unsupported")
+    plans = dispatcher.plan(call("m-1", "page", name="Home"))
+    assert outcome(plans) == ("dropped", "setting_off")
+    assert "pages" in plans[0].reason.message
+
+
+def test_a_refused_event_is_invalid_at_every_destination(bench: Any, acme: Any) -> None:
+    """An event that can't be accepted has a plan for each destination, with the id that could be read."""
+    dispatcher = bench.dispatcher(
+        acme({"api_key": "k-1111"}, id="one"), acme({"api_key": "k-2222"}, id="two")
+    )
+    plans = dispatcher.plan({"type": "track", "messageId": "m-7", "userId": "u"})
+    assert [(plan.destination, plan.outcome, plan.message_id) for plan in plans] == [
+        ("one", "invalid", "m-7"),
+        ("two", "invalid", "m-7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message_id"),
+    [
+        (b'{"type": "track", "messageId": 77}', "77"),
+        (b'{"type": "track", "messageId": ""}', "made"),
+        (b'{"type": "track", "messageId": null}', "made"),
+        (b'{"type": "track"}', "made"),
+        (b'{"type": ', None),
+        (b"[]", None),
+        (b"", None),
+    ],
+)
+def test_a_refused_event_keeps_the_message_id_that_it_has(
+    bench: Any, text: bytes, message_id: str | None
+) -> None:
+    """It is read, else made of the text; what can't be parsed has none."""
+    (plan,) = bench.dispatcher(new_id=lambda raw: "made").plan(text)
+    assert plan.message_id == message_id
+
+
+def test_a_batch_body_becomes_the_plans_of_its_events(bench: Any, call: Make) -> None:
+    """One list of plans for each event, in order; a refused one keeps its id and stops nobody."""
+    body = {"batch": [call("m-1"), {"type": "track", "messageId": "m-2"}, call("m-3"), 5]}
+    rows = list(bench.dispatcher().plan_body(json.dumps(body).encode(), "line 4"))
+    assert [(row[0].message_id, row[0].outcome.value) for row in rows] == [
+        ("m-1", "planned"),
+        ("m-2", "invalid"),
+        ("m-3", "planned"),
+        (None, "invalid"),
+    ]
+    assert rows[1][0].reason.message.startswith("line 4, event 2: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [({"batch": []}, "empty_batch"), ({"batch": 5}, "bad_request"), ({"batch": None}, "bad_request")],
+)
+def test_a_batch_body_that_is_none_is_one_refusal(bench: Any, body: dict[str, Any], code: str) -> None:
+    """An empty batch and one that is no list are refused once, given as a mapping and as text."""
+    for source in (body, json.dumps(body)):
+        (row,) = bench.dispatcher().plan_body(source)
+        assert outcome(row) == ("invalid", code)
+
+
+def test_planning_keeps_no_state(bench: Any, call: Make) -> None:
+    """The same event makes the same plan, however often and from however many threads it is asked."""
+    dispatcher = bench.dispatcher()
+    events = [call(f"m-{number}", copies=number % 4, size=number) for number in range(40)]
+    expected = [dispatcher.plan(event)[0].to_dict() for event in events]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            assert [plans[0].to_dict() for plans in threads.map(dispatcher.plan, events)] == expected
+
+
+def test_a_dispatcher_pickles(acme: Any, call: Make) -> None:
+    """A worker gets an equal dispatcher, hooks, ids and send settings included."""
+    dispatcher = Dispatcher([acme({"api_key": "key-1234"}, id="one")], hooks=[Tally()])
+    again = pickle.loads(pickle.dumps(dispatcher))
+    event = call("m-1", copies=2)
+    assert again.plan(event)[0].to_dict() == dispatcher.plan(event)[0].to_dict()
+    assert again.plan(event)[0].to_dict(show_secrets=True)["requests"][0]["body"]["key"] == "key-1234"
+    assert dict(again.send_settings) == dict(dispatcher.send_settings)
+    assert len(again.hooks.plugins) == 1
+
+
+def test_a_plan_pickles(bench: Any, call: Make) -> None:
+    """A plan can go from a worker to the process that sends it."""
+    (plan,) = bench.dispatcher().plan(call("m-1"))
+    assert pickle.loads(pickle.dumps(plan)).to_dict() == plan.to_dict()
+
+
+def test_clock_and_ids_are_injected(bench: Any) -> None:
+    """What is missing comes from the given clock and the given source of ids."""
+    seen: list[bytes] = []
+    dispatcher = bench.dispatcher(
+        clock=lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), new_id=lambda raw: seen.append(raw) or "made"
+    )
+    text = b'{"type":"track","event":"Sold","userId":"u"}'
+    (plan,) = dispatcher.plan(text)
+    assert (plan.message_id, seen) == ("made", [text])
+    assert plan.event.timestamp == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_two_destinations_of_one_id_are_refused(acme: Any) -> None:
+    """An id names one destination; the sentence says what to do."""
+    with pytest.raises(ConfigError, match=r"'acme'.*another id="):
+        Dispatcher([acme({"api_key": "k-1"}), acme({"api_key": "k-2"})])
+    one = acme({"api_key": "k-1"})
+    with pytest.raises(ConfigError, match="'a' and 'b' are one object"):
+        Dispatcher({"a": one, "b": one})
+
+
+class Stamp:
+    """Changes every event before it is mapped."""
+
+    @hookimpl
+    def turnout_before_mapping(self, event: Event) -> dict[str, Any] | None:
+        if event.event == "Secret":
+            raise Drop("filtered", "kept inside", "/event")
+        if event.event == "Broken":
+            raise RuntimeError("the hook has a bug")
+        return {**event.to_dict(), "event": "Stamped"}
+
+
+def test_a_hook_changes_or_drops_events_before_mapping(bench: Any, call: Make) -> None:
+    """What the hook returns is mapped; a `Drop` is the outcome of every destination."""
+    dispatcher = bench.dispatcher(hooks=[Stamp()])
+    (plan,) = dispatcher.plan(call("m-1"))
+    assert plan.to_dict()["requests"][0]["body"]["events"][0]["name"] == "Stamped"
+    assert outcome(dispatcher.plan(call("m-2", event="Secret"))) == ("dropped", "filtered")
+
+
+def test_a_hook_that_raises_is_a_failure_not_the_events_fault(bench: Any, call: Make) -> None:
+    """The outcome is `failed`, `plugin_raised`, and names the hook."""
+    plans = bench.dispatcher(hooks=[Stamp()]).plan(call("m-1", event="Broken"))
+    assert outcome(plans) == ("failed", "plugin_raised")
+    assert "Stamp.turnout_before_mapping" in plans[0].reason.message
+
+
+class Spoiler:
+    """Gives back what is no event."""
+
+    @hookimpl
+    def turnout_before_mapping(self, event: Event) -> Any:
+        return {"type": "nonsense"}
+
+
+def test_a_hook_that_gives_back_no_event_has_failed(bench: Any, call: Make) -> None:
+    """The sender is not blamed for what a hook made of the event."""
+    plans = bench.dispatcher(hooks=[Spoiler()]).plan(call("m-1"))
+    assert outcome(plans) == ("failed", "plugin_bad_result")
+    assert plans[0].message_id == "m-1"
+
+
+class Rude:
+    """Raises whenever it observes."""
+
+    @hookimpl
+    def turnout_planned(self, plan: Any) -> None:
+        raise RuntimeError("observer")
+
+    @hookimpl
+    def turnout_settled(self, outcome: Any) -> None:
+        raise RuntimeError("observer")
+
+
+def test_observers_see_every_outcome_and_harm_none(bench: Any, call: Make) -> None:
+    """An observer that raises changes nothing; the one behind it counts each plan and outcome once."""
+    tally = Tally()
+    events = [call("m-1"), call("m-2", do="drop"), call("m-3", do="raise"), {"type": "track"}]
+    settled = bench.dispatcher(hooks=[Rude(), tally]).send(events)
+    assert [row.outcome.value for row in settled] == ["delivered", "dropped", "failed", "invalid"]
+    assert sorted((row.outcome.value, row.times) for row in tally.planned()) == [
+        ("dropped", 1),
+        ("failed", 1),
+        ("invalid", 1),
+        ("planned", 1),
+    ]
+    assert sum(row.times for row in tally.settled()) == 4
+
+
+CONFIG = """
+[send]
+attempts = 3
+
+[hooks.filter]
+block_events = ["Heartbeat"]
+
+[destinations.one]
+plugin = "widget"
+token = "${WIDGET_TOKEN}"
+
+[destinations.two]
+plugin = "widget"
+token = "two-token"
+"""
+
+
+@pytest.fixture
+def config(widget: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "turnout.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def test_from_config_makes_what_the_file_says(config: Path, call: Make) -> None:
+    """Destinations with their ids and environment, hooks, and the send settings."""
+    dispatcher = Dispatcher.from_config(config, environ={"WIDGET_TOKEN": "one-token"})
+    assert list(dispatcher.destinations) == ["one", "two"]
+    assert dispatcher.destinations["one"].config.token == "one-token"
+    assert dispatcher.send_settings.attempts == 3
+    assert outcome(dispatcher.plan(call("m-1", event="Heartbeat"))[:1]) == ("dropped", "filtered")
+
+
+def test_from_config_lays_settings_over_the_files(config: Path) -> None:
+    """Given settings win over the file's, by their name and by Segment's key."""
+    for key in ("token", "Token"):
+        if key == "Token":
+            with pytest.raises(SettingsError, match="Did you mean 'token'"):
+                Dispatcher.from_config(config, only=["two"], settings={key: "x-token"})
+            continue
+        dispatcher = Dispatcher.from_config(config, only=["two"], settings={key: "x-token"})
+        assert dispatcher.destinations["two"].config.token == "x-token"
+
+
+def test_from_config_names_what_is_not_there(config: Path) -> None:
+    """An unknown destination, a missing variable and a missing file are one sentence each."""
+    with pytest.raises(ConfigError, match=r"no destination 'tow'.*Did you mean 'two'"):
+        Dispatcher.from_config(config, only=["tow"], environ={})
+    with pytest.raises(ConfigError, match="WIDGET_TOKEN"):
+        Dispatcher.from_config(config, environ={})
+    with pytest.raises(ConfigError, match="no such file"):
+        Dispatcher.from_config(config.with_name("other.toml"))
+
+
+def test_send_exists_sync_and_async(bench: Any, call: Make) -> None:
+    """Both return the outcome of each event, in order."""
+    dispatcher = bench.dispatcher()
+    events = [call(f"m-{number}") for number in range(5)]
+    plain = dispatcher.send(events)
+    assert asyncio.run(dispatcher.send_async(events)) == plain
+    assert [row.message_id for row in plain] == [event["messageId"] for event in events]
+    assert bench.vendor.kept == [event["messageId"] for event in events] * 2
+
+
+def test_send_takes_no_more_events_than_it_holds(bench: Any, call: Make) -> None:
+    """`stream` reads on only when the chunk before has been settled."""
+    taken: list[str] = []
+
+    def events() -> Any:
+        for number in range(10):
+            taken.append(f"m-{number}")
+            yield call(f"m-{number}")
+
+    async def run() -> list[int]:
+        return [len(taken) async for _ in bench.dispatcher().stream(events(), chunk=3)]
+
+    assert asyncio.run(run()) == [3, 3, 3, 6, 6, 6, 9, 9, 9, 10]
+
+
+def test_nothing_to_send_is_nothing(bench: Any) -> None:
+    """No events, no outcomes, no requests; no destinations, no outcomes."""
+    assert bench.dispatcher().send([]) == []
+    assert Dispatcher({}).send([{"type": "track"}]) == []
+    assert bench.vendor.ledger == []

@@ -1,0 +1,196 @@
+"""Sending: one request to a real server, one answer or one reason back."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from turnout import ITEMS, Answer, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
+from turnout.sending import Sender
+from turnout.settings import text
+from turnout.testing import Answer as Told
+from turnout.testing import Call, Simulator
+
+
+class KeySettings(Settings):
+    """A key."""
+
+    key = text("The key.", secret=True, default="key-1")
+
+
+class Echo(Destination):
+    """One endpoint."""
+
+    name = "Echo"
+    settings = KeySettings
+    out = Endpoint(
+        "PUT", "https://x.example/in?a=b", body=json_body(ITEMS), auth=bearer("key"), headers={"X-One": "1"}
+    )
+
+
+class Server(Simulator):
+    """Answers by path."""
+
+    def routes(self) -> dict[str, Any]:
+        return {
+            "PUT /in": lambda call: Told(202, {"ok": call.body.decode()}, {"X-Two": "2"}),
+            "PUT /away/in": lambda call: Told(302, "", {"location": "/in"}),
+            "PUT /packed/in": lambda call: Told(
+                200, gzip.compress(b"unpacked"), {"content-encoding": "gzip"}
+            ),
+            "PUT /spoiled/in": lambda call: Told(200, b"not gzip at all", {"content-encoding": "gzip"}),
+            "PUT /long/in": self.long,
+        }
+
+    def long(self, call: Call) -> Told:
+        return Told(200, b"x" * 3_000_000)
+
+
+def send(url: str, timeout: float = 5.0, **settings: Any) -> Answer | Reason:
+    echo = Echo({"base_url": url, **settings})
+
+    async def run() -> Answer | Reason:
+        async with Sender(timeout) as sender:
+            return await sender.send(Request(echo.out, (echo.out.item({"n": 1}),)))
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, Server]]:
+    simulator = Server()
+    with simulator.serve() as url:
+        yield url, simulator
+
+
+@contextmanager
+def raw(*answer: bytes, gap: threading.Event | None = None) -> Iterator[str]:
+    """Serve one connection with these bytes; with a gap, hold it open until it is set."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                try:
+                    for piece in answer:
+                        connection.sendall(piece)
+                        if gap is not None and gap.wait(0.05):
+                            break
+                    if gap is not None:
+                        gap.wait(30)
+                except OSError:
+                    pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if gap is not None:
+            gap.set()
+        thread.join()
+
+
+def test_a_request_goes_out_as_it_was_made(server: tuple[str, Server]) -> None:
+    """Method, path, query, headers and the bytes of the body; the answer has its headers in lower case."""
+    url, simulator = server
+    answer = send(url)
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.json(), answer.headers["x-two"]) == (202, {"ok": '[{"n":1}]'}, "2")
+    entry = simulator.ledger[-1]
+    assert (entry.method, entry.path, entry.query) == ("PUT", "/in", {"a": "b"})
+    assert entry.headers["content-type"] == "application/json"
+    assert entry.headers["x-one"] == "1"
+
+
+def test_redirects_are_not_followed(server: tuple[str, Server]) -> None:
+    """A key is not carried to where a vendor's answer points."""
+    answer = send(server[0] + "/away")
+    assert isinstance(answer, Answer)
+    assert answer.status == 302
+
+
+def test_a_packed_answer_is_unpacked(server: tuple[str, Server]) -> None:
+    """gzip is what vendors send."""
+    answer = send(server[0] + "/packed")
+    assert isinstance(answer, Answer)
+    assert answer.body == b"unpacked"
+
+
+def test_of_a_long_answer_the_first_megabyte_is_kept(server: tuple[str, Server]) -> None:
+    """A vendor's page of errors doesn't fill our memory."""
+    answer = send(server[0] + "/long")
+    assert isinstance(answer, Answer)
+    assert len(answer.body) == 1_000_000
+
+
+def test_an_answer_that_cant_be_unpacked_is_a_reason(server: tuple[str, Server]) -> None:
+    """A broken encoding is the vendor's trouble, not an exception of ours."""
+    answer = send(server[0] + "/spoiled")
+    assert isinstance(answer, Reason)
+    assert answer.code == "unreachable"
+
+
+def test_a_closed_port_is_unreachable() -> None:
+    """The host is named, and nothing is raised."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    answer = send(f"http://127.0.0.1:{port}")
+    assert isinstance(answer, Reason)
+    assert (answer.code, "127.0.0.1 can't be reached" in answer.message) == ("unreachable", True)
+
+
+def test_a_host_that_does_not_exist_is_unreachable() -> None:
+    """`.invalid` is reserved for names that never resolve."""
+    answer = send("http://nowhere.invalid")
+    assert isinstance(answer, Reason)
+    assert answer.code == "unreachable"
+    assert answer.message.startswith("nowhere.invalid can't be reached: ")
+
+
+@pytest.mark.parametrize(
+    "told", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"]
+)
+def test_a_broken_answer_is_unreachable(told: bytes) -> None:
+    """No answer, no HTTP, or half an answer: a reason."""
+    with raw(told) as url:
+        answer = send(url)
+    assert isinstance(answer, Reason)
+    assert answer.code == "unreachable"
+
+
+def test_a_vendor_that_never_answers_times_out() -> None:
+    """After `timeout` seconds there is a reason, and the host is named."""
+    with raw(gap=threading.Event()) as url:
+        answer = send(url, timeout=0.1)
+    assert isinstance(answer, Reason)
+    assert (answer.code, answer.message.startswith("127.0.0.1 did not answer in time")) == ("timed_out", True)
+
+
+def test_a_vendor_that_trickles_times_out() -> None:
+    """The timeout is for the whole answer, not for each byte of it."""
+    pieces = [b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", *[b"x"] * 99]
+    with raw(*pieces, gap=threading.Event()) as url:
+        answer = send(url, timeout=0.3)
+    assert isinstance(answer, Reason)
+    assert answer.code == "timed_out"
+
+
+def test_a_tls_error_is_unreachable(server: tuple[str, Server]) -> None:
+    """https to a server that speaks plain HTTP."""
+    answer = send(server[0].replace("http:", "https:"))
+    assert isinstance(answer, Reason)
+    assert answer.code == "unreachable"
+
+
+def test_a_key_that_no_header_can_hold_is_a_reason(server: tuple[str, Server]) -> None:
+    """A key with letters beyond ASCII is reported, without an exception and without the key."""
+    answer = send(server[0], key="schlüssel-☃")
+    assert isinstance(answer, Reason)
+    assert "schl" not in answer.message
