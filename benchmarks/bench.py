@@ -60,9 +60,7 @@ def run(count: int, rounds: int, runs: int) -> Report:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it, print the report and return 0, or 2 when an event or a command did not work."""
     parser = argparse.ArgumentParser(description="Measure turnout's mapping on one core, beside the floor.")
-    parser.add_argument(
-        "--quick", action="store_true", help="few events and rounds: only to see that it runs"
-    )
+    parser.add_argument("--quick", action="store_true", help="few events and rounds: only to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     chosen = parser.parse_args(arguments)
     try:

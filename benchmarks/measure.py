@@ -98,9 +98,7 @@ def check(dispatch: Dispatcher, lines: Sequence[bytes], items: int) -> None:
     for line in lines:
         for plan in dispatch.plan(line):
             if plan.outcome is not Outcome.PLANNED:
-                raise BenchError(
-                    f"Event {plan.message_id} is {plan.outcome} at {plan.destination}: {plan.reason}"
-                )
+                raise BenchError(f"Event {plan.message_id} is {plan.outcome} at {plan.destination}: {plan.reason}")
     made = len(dispatch.plan(lines[0])[0].items)
     if made != items:
         raise BenchError(f"The first event became {made} items instead of {items}: {lines[0].decode()}")
@@ -113,9 +111,7 @@ def trial(workload: str, lines: Sequence[bytes], instances: int, rounds: int) ->
     floor, turnout = ([taken[side] / len(lines) / 1e3 for taken in passes] for side in (0, 1))
     share = statistics.median(low / high for low, high in zip(floor, turnout, strict=True))
     _, _, items, requests, size = passes[0]
-    return Trial(
-        workload, instances, len(lines), Spread.of(floor), Spread.of(turnout), share, items, requests, size
-    )
+    return Trial(workload, instances, len(lines), Spread.of(floor), Spread.of(turnout), share, items, requests, size)
 
 
 def _pass(dispatch: Dispatcher, lines: Sequence[bytes]) -> tuple[int, int, int, int, int]:
@@ -166,8 +162,7 @@ def stages(lines: Sequence[bytes], rounds: int) -> dict[str, Spread]:
     dispatch = dispatcher()
     passes = [_stage_pass(dispatch, lines) for _ in range(rounds + 1)][1:]
     return {
-        name: Spread.of([taken[number] / len(lines) / 1e3 for taken in passes])
-        for number, name in enumerate(STAGES)
+        name: Spread.of([taken[number] / len(lines) / 1e3 for taken in passes]) for number, name in enumerate(STAGES)
     }
 
 

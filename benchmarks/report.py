@@ -86,9 +86,7 @@ def musts(trials: Iterable[Trial], startup: Mapping[str, float]) -> list[Must]:
             met = trial.share >= must
             found.append(Must(figure, f"{trial.share:.0%}", f">= {must:.0%}", f"{aim:.0%}", met))
     for figure, limit in STARTUP.items():
-        found.append(
-            Must(figure, f"{startup[figure]:.0f} ms", f"< {limit:.0f} ms", "", startup[figure] < limit)
-        )
+        found.append(Must(figure, f"{startup[figure]:.0f} ms", f"< {limit:.0f} ms", "", startup[figure] < limit))
     return found
 
 

@@ -69,9 +69,7 @@ def _check_orphans(collector: pytest.File, folder: Path) -> None:
             one.unlink(missing_ok=True)
         return
     listed = ", ".join(one.name for one in orphans)
-    raise collector.CollectError(
-        f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them."
-    )
+    raise collector.CollectError(f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them.")
 
 
 class CaseTest(pytest.Function):

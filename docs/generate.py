@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def _members(kind: type) -> list[tuple[str, str]]:
     """Return value and docstring of each member of an enum; Python keeps these docstrings in the source only."""
     body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
     found = []
-    for member, doc in zip(body, body[1:], strict=False):
+    for member, doc in itertools.pairwise(body):
         if isinstance(member, ast.Assign) and isinstance(doc, ast.Expr):
             found.append((ast.literal_eval(member.value), ast.literal_eval(doc.value)))
     return found
@@ -74,9 +75,7 @@ def cli_page() -> str:
 
 
 def _help(command: click.Command, name: str) -> str:
-    return command.get_help(
-        click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-    ).strip()
+    return command.get_help(click.Context(command, info_name=name, terminal_width=100, max_content_width=100)).strip()
 
 
 def main() -> int:

@@ -98,9 +98,7 @@ def _sign_up(client: Client) -> None:
 
 def _shop(client: Client) -> None:
     client.track(**MAREN, event="Product Viewed", properties=JACKET, context=_visit())
-    client.track(
-        **MAREN, event="Product Added", properties={"cart_id": "cart_7731", **JACKET}, context=_visit()
-    )
+    client.track(**MAREN, event="Product Added", properties={"cart_id": "cart_7731", **JACKET}, context=_visit())
 
 
 def _order(client: Client) -> None:
@@ -110,9 +108,7 @@ def _order(client: Client) -> None:
 def _work(client: Client) -> None:
     client.identify(**TOMAS, traits={"name": "Tomas Brekkhus", "email": "tomas@example.org", "logins": 1})
     client.group(**TOMAS, group_id="org_2205", traits=ORGANISATION)
-    client.screen(
-        **TOMAS, category="Account", name="Team Members", properties={"members": 14, "pending": None}
-    )
+    client.screen(**TOMAS, category="Account", name="Team Members", properties={"members": 14, "pending": None})
     client.alias(previous_id="lead_90417", user_id="usr_51907")
 
 

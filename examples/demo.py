@@ -45,9 +45,7 @@ def main() -> int:
             f"{len(simulator.groups)} groups and {len(simulator.mappings)} user mappings."
         )
         console.print("Look at a request before it is sent:")
-        console.print(
-            "[bold]$ turnout plan -d amplitude --config examples/turnout.toml examples/events.jsonl[/]"
-        )
+        console.print("[bold]$ turnout plan -d amplitude --config examples/turnout.toml examples/events.jsonl[/]")
     return done.returncode
 
 

@@ -205,9 +205,7 @@ def widget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about = folder / "turnout_widget-3.2.1.dist-info"
     about.mkdir(parents=True)
     (folder / "turnout_widget.py").write_text(PACKAGE, encoding="utf-8")
-    (about / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: turnout-widget\nVersion: 3.2.1\n", encoding="utf-8"
-    )
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-widget\nVersion: 3.2.1\n", encoding="utf-8")
     (about / "entry_points.txt").write_text(
         "[turnout.destinations]\nwidget = turnout_widget:Widget\n", encoding="utf-8"
     )

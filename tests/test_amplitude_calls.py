@@ -57,9 +57,7 @@ def call(kind: str, **more: Any) -> dict[str, Any]:
 def items(planned: dict[str, Any], endpoint: str = "events") -> list[dict[str, Any]]:
     """Return the events of a plan, or its identifications at this endpoint."""
     bodies = [request["body"] for request in planned["requests"] if request["endpoint"] == endpoint]
-    return [
-        item for body in bodies for item in (body["events"] if "events" in body else [body["identification"]])
-    ]
+    return [item for body in bodies for item in (body["events"] if "events" in body else [body["identification"]])]
 
 
 def error_of(given: dict[str, Any]) -> SettingsError:
@@ -87,9 +85,7 @@ def test_api_key_is_text(value: Any) -> None:
     assert repr(value) not in error.errors["api_key"][0]
 
 
-@pytest.mark.parametrize(
-    "value", ["UK", "EU1", "e u", "api.eu.amplitude.com", "us-east", 5, True, ["EU"], {}]
-)
+@pytest.mark.parametrize("value", ["UK", "EU1", "e u", "api.eu.amplitude.com", "us-east", 5, True, ["EU"], {}])
 def test_unknown_region_is_refused(value: Any) -> None:
     """A typo in endpoint must not send data of the EU to the US. AMP-HTTP-06."""
     assert list(error_of({"api_key": KEY, "endpoint": value}).errors) == ["endpoint"]
@@ -112,9 +108,7 @@ def test_switches_are_booleans(name: str, value: Any) -> None:
     assert list(error_of({"api_key": KEY, name: value}).errors) == [name]
 
 
-@pytest.mark.parametrize(
-    "name", ["traits_to_increment", "traits_to_set_once", "traits_to_append", "traits_to_prepend"]
-)
+@pytest.mark.parametrize("name", ["traits_to_increment", "traits_to_set_once", "traits_to_append", "traits_to_prepend"])
 @pytest.mark.parametrize("value", [[7], {"logins": True}, 7, True])
 def test_lists_of_traits_are_lists_of_texts(name: str, value: Any) -> None:
     """A list of traits that is something else is refused by its name."""
@@ -167,11 +161,7 @@ def test_base_url_replaces_every_host(kind: str, paths: list[str], region: str) 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
@@ -226,9 +216,7 @@ def test_secrets_are_masked_unless_asked_for(kind: str) -> None:
         assert secret not in shown
     assert (pair if kind == "delete" else KEY) in whole
     sent = planned.requests[0]
-    assert (
-        (f"Basic {pair}" == sent.headers["authorization"]) if kind == "delete" else KEY.encode() in sent.body
-    )
+    assert (f"Basic {pair}" == sent.headers["authorization"]) if kind == "delete" else KEY.encode() in sent.body
 
 
 def test_a_text_that_equals_the_key_is_not_masked() -> None:
@@ -278,9 +266,7 @@ def test_missing_time_is_the_clock() -> None:
 def test_time_is_whole_milliseconds(at: datetime, hours: int) -> None:
     """Whatever the offset, time is the same integer of milliseconds. AMP-GEN-06."""
     zone = timezone(timedelta(hours=hours))
-    sent = items(plan(call("track", timestamp=at.replace(tzinfo=UTC).astimezone(zone).isoformat())))[0][
-        "time"
-    ]
+    sent = items(plan(call("track", timestamp=at.replace(tzinfo=UTC).astimezone(zone).isoformat())))[0]["time"]
     assert type(sent) is int
     assert sent == (at - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
 
@@ -356,9 +342,7 @@ def test_the_simulator_accepts_every_request(event: dict[str, Any]) -> None:
     category=names,
     message=st.sampled_from(["m-1", "x", "m-1-1"]),
 )
-def test_page_events(
-    kind: str, on: set[str], verb: str, name: str | None, category: str | None, message: str
-) -> None:
+def test_page_events(kind: str, on: set[str], verb: str, name: str | None, category: str | None, message: str) -> None:
     """Every setting that is on and whose part is there makes its own event. AMP-PAGE-01 to -09."""
     given = dict.fromkeys(on, True) | {"page_event_verb": verb}
     planned = plan(call(kind, name=name, category=category, messageId=message), given)
@@ -401,9 +385,7 @@ def test_operators_never_mix_with_plain_keys(
 ) -> None:
     """All operators or all plain, each trait once, and only bad increments are lost. AMP-IDENT-08 to -13."""
     names = ("traits_to_increment", "traits_to_set_once", "traits_to_append", "traits_to_prepend")
-    event = call(
-        "identify", anonymousId="anon-1", traits=traits, integrations={"Amplitude": {"groups": groups}}
-    )
+    event = call("identify", anonymousId="anon-1", traits=traits, integrations={"Amplitude": {"groups": groups}})
     event |= {} if known else {"userId": None}
     sent = items(plan(event, dict(zip(names, chosen, strict=True))), "identify")[0].get("user_properties", {})
     expected = {**traits, **({"id": "u-417"} if known else {}), **(groups or {})}
@@ -470,18 +452,14 @@ def test_group_is_mapped_or_legacy(kind: Any, label: Any, configured: tuple[bool
     """Both settings and both traits make a group, anything less the legacy one. AMP-GROUP-01, -02, -05."""
     given = {
         key: value
-        for key, value, on in zip(
-            ("group_type_trait", "group_value_trait"), ("kind", "label"), configured, strict=True
-        )
+        for key, value, on in zip(("group_type_trait", "group_value_trait"), ("kind", "label"), configured, strict=True)
         if on
     }
     traits = {key: value for key, value in (("kind", kind), ("label", label)) if value is not None}
     planned = plan(call("group", traits={**traits, "size": 20}), given)
     usable = all(isinstance(one, str | int | float) and one != "" for one in (kind, label))
     mapped = all(configured) and usable
-    assert [request["endpoint"] for request in planned["requests"]] == ["identify", "groupidentify"][
-        : 1 + mapped
-    ]
+    assert [request["endpoint"] for request in planned["requests"]] == ["identify", "groupidentify"][: 1 + mapped]
     membership = items(planned, "identify")[0]
     expected = {_text(kind): _text(label)} if mapped else {"[Segment] Group": "grp-1"}
     assert membership["groups"] == membership["user_properties"] == expected
@@ -517,9 +495,7 @@ def test_gate(entries: dict[str, Any]) -> None:
 # Delivery: what the answers mean (AMP-HTTP-12)
 
 
-def deliver(
-    simulator: AmplitudeSimulator, events: list[dict[str, Any]], given: dict[str, Any] | None = None
-) -> Any:
+def deliver(simulator: AmplitudeSimulator, events: list[dict[str, Any]], given: dict[str, Any] | None = None) -> Any:
     target = dispatcher(given, transport=httpx.ASGITransport(app=simulator))
     return target.send(events)
 

@@ -205,18 +205,14 @@ def test_a_text_setting_takes_text_only(name: str, value: Any) -> None:
     assert KEY not in str(error)
 
 
-@pytest.mark.parametrize(
-    "value", ["logins", {"logins": "x"}, 5, True, [5], ["logins", None], [""], [["logins"]]]
-)
+@pytest.mark.parametrize("value", ["logins", {"logins": "x"}, 5, True, [5], ["logins", None], [""], [["logins"]]])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_list_of_traits_is_a_list_of_texts(name: str, value: Any) -> None:
     """A list of traits takes no single text and no other values; the error names it."""
     assert set(refused(**{name: value}).errors) == {name}
 
 
-@pytest.mark.parametrize(
-    "value", ["?x", ["event_properties"], 5, True, {"q": 5}, {"q": None}, {"q": ["x"]}, {"": "x"}]
-)
+@pytest.mark.parametrize("value", ["?x", ["event_properties"], 5, True, {"q": 5}, {"q": None}, {"q": ["x"]}, {"": "x"}])
 @pytest.mark.parametrize("name", OBJECTS)
 def test_an_object_setting_maps_names_to_texts(name: str, value: Any) -> None:
     """A mapping takes nothing but an object of texts; the error names it."""

@@ -26,11 +26,7 @@ GOOD = b'{"type": "track", "messageId": "good", "userId": "u-1", "event": "Good"
 
 def event(inner: bytes) -> bytes:
     """Return a track call with this text among its properties."""
-    return (
-        b'{"type": "track", "messageId": "m", "userId": "u-1", "event": "E", "properties": {"p": '
-        + inner
-        + b"}}"
-    )
+    return b'{"type": "track", "messageId": "m", "userId": "u-1", "event": "E", "properties": {"p": ' + inner + b"}}"
 
 
 NEVER = {
@@ -162,13 +158,7 @@ def test_it_is_refused_in_a_batch_as_well(name: str) -> None:
     """As an item of a batch body: refused alone, or with the body where that can't be read at all."""
     text, code = NEVER[name]
     body = (
-        b'{"batch": ['
-        + GOOD
-        + b", "
-        + text
-        + b", "
-        + GOOD
-        + b'], "sentAt": "2026-01-01T00:00:00Z", "writeKey": "w"}'
+        b'{"batch": [' + GOOD + b", " + text + b", " + GOOD + b'], "sentAt": "2026-01-01T00:00:00Z", "writeKey": "w"}'
     )
     found = list(Dispatcher({}).read_body(body))
     refusals = [one.reason.code.value for one in found if isinstance(one, Refusal)]
@@ -189,9 +179,7 @@ def amplitude(run: Callable[..., Any]) -> Iterator[AmplitudeSimulator]:
         yield simulator
 
 
-def test_send_refuses_all_of_it_and_delivers_the_rest(
-    run: Callable[..., Any], amplitude: AmplitudeSimulator
-) -> None:
+def test_send_refuses_all_of_it_and_delivers_the_rest(run: Callable[..., Any], amplitude: AmplitudeSimulator) -> None:
     """Every bad line once, a good event behind each: as many outcomes as lines, all good ones arrive."""
     good = [GOOD.replace(b'"good"', b'"good-%d"' % number) for number in range(len(NEVER))]
     lines = [line for (text, _), behind in zip(NEVER.values(), good, strict=True) for line in (text, behind)]
@@ -200,9 +188,7 @@ def test_send_refuses_all_of_it_and_delivers_the_rest(
     assert [row["outcome"] for row in rows] == ["invalid", "delivered"] * len(NEVER)
     for number, row in enumerate(rows, start=1):
         assert row["outcome"] == "delivered" or row["reason"]["message"].startswith(f"line {number}: ")
-    assert {one["insert_id"] for one in amplitude.events} == {
-        f"good-{number}" for number in range(len(NEVER))
-    }
+    assert {one["insert_id"] for one in amplitude.events} == {f"good-{number}" for number in range(len(NEVER))}
     assert result.exit_code == 1
 
 
@@ -251,9 +237,7 @@ def test_of_duplicate_keys_in_events_the_last_wins(bench: Any) -> None:
         b' "properties": {"a": 1, "a": 2, "b": {"c": 1, "c": 2}}}'
     )
     (plan,) = bench.dispatcher().plan(text)
-    assert plan.to_dict()["requests"][0]["body"]["events"] == [
-        {"name": "B", "id": "m-2", "a": 2, "b": {"c": 2}}
-    ]
+    assert plan.to_dict()["requests"][0]["body"]["events"] == [{"name": "B", "id": "m-2", "a": 2, "b": {"c": 2}}]
 
 
 FIELDS = [
@@ -391,11 +375,7 @@ def test_a_wrong_type_at_any_field_is_refused_there_or_mapped(pointer: str) -> N
             assert plan.outcome.value in ("planned", "dropped", "invalid"), (kind, value, plan.reason)
             assert (plan.reason is None) == (plan.outcome.value == "planned")
             assert plan.to_dict()["outcome"] == plan.outcome.value
-            if (
-                plan.outcome.value == "invalid"
-                and plan.event is None
-                and plan.reason.code != "no_user_anon_id"
-            ):
+            if plan.outcome.value == "invalid" and plan.event is None and plan.reason.code != "no_user_anon_id":
                 assert plan.reason.path
                 assert pointer.startswith(plan.reason.path) or plan.reason.path.startswith(pointer)
 
@@ -465,9 +445,7 @@ CIRCLE["properties"] = CIRCLE
 )
 def test_what_json_cant_say_is_refused_in_mappings(properties: Any, code: str) -> None:
     """With its pointer, and never changed into something else."""
-    (found,) = Dispatcher({}).read_body(
-        {"type": "track", "userId": "u", "event": "E", "properties": properties}
-    )
+    (found,) = Dispatcher({}).read_body({"type": "track", "userId": "u", "event": "E", "properties": properties})
     assert isinstance(found, Refusal)
     assert found.reason.code == code
     assert (found.reason.path or "").startswith("/properties")
@@ -496,9 +474,7 @@ def test_a_binary_file_is_refused_line_by_line(run: Callable[..., Any], command:
 def test_bad_bytes_on_standard_input(tmp_path: Path) -> None:
     """Through a real pipe and an ASCII locale: refused and planned, nothing on standard error."""
     (tmp_path / "s.json").write_text('{"api_key": "k-1234"}', encoding="utf-8")
-    data = b"\n".join(
-        [GOOD, b"\xff\xfe", b'"\\ud800', "ü".encode(), GOOD.replace(b"Good", "Grüße ☃".encode())]
-    )
+    data = b"\n".join([GOOD, b"\xff\xfe", b'"\\ud800', "ü".encode(), GOOD.replace(b"Good", "Grüße ☃".encode())])
     command = [
         sys.executable,
         "-c",
@@ -534,9 +510,7 @@ def test_an_event_survives_the_way_to_the_vendor(bench: Any) -> None:
 
     fast = SendSettings.configure({"attempts": 1}, owner="[send]")
     dispatcher = bench.dispatcher(transport=httpx.ASGITransport(app=vendor), send=fast)
-    (row,) = dispatcher.send(
-        [{"type": "track", "userId": "u", "event": "E", "messageId": "m", "properties": CARRIED}]
-    )
+    (row,) = dispatcher.send([{"type": "track", "userId": "u", "event": "E", "messageId": "m", "properties": CARRIED}])
     assert row.outcome.value == "delivered"
     assert got == [{"key": "key-1234", "events": [{"name": "E", "id": "m", **CARRIED}]}]
 

@@ -100,9 +100,7 @@ def test_bench_runs_and_writes_its_figures(tmp_path: Path) -> None:
     done = run("benchmarks/bench.py", "--quick", "--json", str(written))
     assert done.returncode == 0, done.stderr.decode()
     figures = json.loads(written.read_bytes())
-    measured = {
-        (one["workload"], one["instances"]): one["items"] / one["events"] for one in figures["trials"]
-    }
+    measured = {(one["workload"], one["instances"]): one["items"] / one["events"] for one in figures["trials"]}
     assert measured == {
         ("track", 1): 1,
         ("order", 1): 6,

@@ -35,9 +35,7 @@ def write(folder: Path, name: str, case: Any = CASE) -> Path:
 
 
 def run(pytester: pytest.Pytester, *args: Any) -> pytest.RunResult:
-    return pytester.runpytest_inprocess(
-        "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", *args
-    )
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", *args)
 
 
 def test_a_case_has_one_snapshot_of_its_whole_plan(pytester: pytest.Pytester, cases: Path) -> None:
@@ -72,9 +70,7 @@ def test_a_plan_that_changed_fails_and_shows_both(pytester: pytest.Pytester, cas
 
 def test_several_events_make_one_snapshot(pytester: pytest.Pytester, cases: Path) -> None:
     """Their plans in order; an invalid one is part of it."""
-    case = {key: value for key, value in CASE.items() if key != "event"} | {
-        "events": [EVENT, {"type": "trak"}]
-    }
+    case = {key: value for key, value in CASE.items() if key != "event"} | {"events": [EVENT, {"type": "trak"}]}
     write(cases, "several.json", case)
     run(pytester, "--snapshot-update").assert_outcomes(passed=1)
     plans = json.loads((cases / "__snapshots__" / "several.json").read_text(encoding="utf-8"))

@@ -249,9 +249,7 @@ def test_plan_holds_its_memory_flat(home: Path, widget: Path, array: bool) -> No
         (["simluate"], "simulate"),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence_and_exit_2(
-    run: Run, home: Path, args: list[str], message: str
-) -> None:
+def test_a_wrong_command_line_is_one_sentence_and_exit_2(run: Run, home: Path, args: list[str], message: str) -> None:
     """On standard error, naming what is wrong; nothing on standard output."""
     if "turnout.toml" in args:
         (home / "turnout.toml").write_text(
@@ -324,9 +322,7 @@ def test_settings_win_over_the_configuration(run: Run, home: Path, call: Make, k
         '[destinations.mine]\nplugin = "amplitude"\napi_key = "from-config"\ntrack_all_pages = true\n',
         encoding="utf-8",
     )
-    (home / "settings.json").write_text(
-        json.dumps({key: "from-settings", "trackAllPages": False}), encoding="utf-8"
-    )
+    (home / "settings.json").write_text(json.dumps({key: "from-settings", "trackAllPages": False}), encoding="utf-8")
     args = ("plan", "-d", "mine", "--config", "turnout.toml", "--settings", "settings.json", "--show-secrets")
     result = run(*args, given=lines(call("m-1"), call("m-2", "page")))
     tracked, paged = told(result)

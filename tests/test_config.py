@@ -50,7 +50,7 @@ def test_a_good_file_is_read_in_its_order(tmp_path: Path) -> None:
         ("second-one", ("amplitude", {"apiKey": "${OTHER}"})),
     ]
     assert found.hooks == {"filter": {"block_events": ["Heartbeat"]}}
-    assert dict(found.send) == {"timeout_seconds": 10.0, "attempts": 7, "concurrency": 4}
+    assert dict(found.send) == {"timeout_seconds": 10.0, "attempts": 7}
     assert found.path == tmp_path / "turnout.toml"
 
 
@@ -74,9 +74,7 @@ def test_a_destination_is_found_by_id(tmp_path: Path) -> None:
     """An unknown id gets a suggestion, and all that there are."""
     found = load(tmp_path, GOOD)
     assert found.destination("main") == Instance("amplitude", {"api_key": "very-secret"})
-    with pytest.raises(
-        ConfigError, match=r"no destination 'mian'\. Did you mean 'main'\? There are: main, sec"
-    ):
+    with pytest.raises(ConfigError, match=r"no destination 'mian'\. Did you mean 'main'\? There are: main, sec"):
         found.destination("mian")
     with pytest.raises(ConfigError, match=r"There are: none\."):
         load(tmp_path, "").destination("main")
@@ -141,7 +139,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     """TURNOUT_SEND_* is read as the number that it spells; other TURNOUT_ variables may be anybody's."""
     environ = {"TURNOUT_SEND_ATTEMPTS": "2", "TURNOUT_SEND_TIMEOUT_SECONDS": "0.5", "TURNOUT_ACME_KEY": "k"}
     found = load(tmp_path, GOOD, environ)
-    assert (found.send.attempts, found.send.timeout_seconds, found.send.concurrency) == (2, 0.5, 4)
+    assert (found.send.attempts, found.send.timeout_seconds) == (2, 0.5)
     assert found.send.given == {"attempts", "timeout_seconds"}
 
 
@@ -167,5 +165,5 @@ def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, value: str, se
 def test_the_sections_can_be_described() -> None:
     """Documentation is made from the same schemas that check the file."""
     assert SECTIONS["send"] is SendSettings
-    assert [entry.name for entry in describe(SendSettings)] == ["timeout_seconds", "attempts", "concurrency"]
+    assert [entry.name for entry in describe(SendSettings)] == ["timeout_seconds", "attempts"]
     assert all(entry.doc for entry in describe(SendSettings))

@@ -33,10 +33,7 @@ AGAIN = {"retry-after": "0"}
 
 
 def outcomes(settled: Sequence[Any]) -> list[tuple[Any, ...]]:
-    return [
-        (row.message_id, row.outcome.value, row.reason and row.reason.code.value, row.attempts)
-        for row in settled
-    ]
+    return [(row.message_id, row.outcome.value, row.reason and row.reason.code.value, row.attempts) for row in settled]
 
 
 def test_events_share_requests_and_are_delivered(bench: Any, call: Make) -> None:
@@ -273,9 +270,7 @@ def test_an_answer_belongs_to_its_items(bench: Any, acme: Any, call: Make) -> No
 def test_resending_the_same_request_for_ever_is_a_retry(bench: Any, acme: Any, call: Make) -> None:
     """A reader that always says `resend` ends with the attempts."""
     patient = SendSettings.configure({"attempts": 2}, owner="[send]")
-    dispatcher = bench.dispatcher(
-        reading(acme, lambda answer, count: [Verdict(Fate.RESEND)] * count), send=patient
-    )
+    dispatcher = bench.dispatcher(reading(acme, lambda answer, count: [Verdict(Fate.RESEND)] * count), send=patient)
     assert outcomes(dispatcher.send([call("m-1")])) == [("m-1", "dead", "vendor_unavailable", 2)]
 
 

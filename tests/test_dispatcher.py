@@ -131,9 +131,7 @@ def test_a_call_type_without_rules_is_told_from_one_that_is_switched_off(bench: 
 
 def test_a_refused_event_is_invalid_at_every_destination(bench: Any, acme: Any) -> None:
     """An event that can't be accepted has a plan for each destination, with the id that could be read."""
-    dispatcher = bench.dispatcher(
-        acme({"api_key": "k-1111"}, id="one"), acme({"api_key": "k-2222"}, id="two")
-    )
+    dispatcher = bench.dispatcher(acme({"api_key": "k-1111"}, id="one"), acme({"api_key": "k-2222"}, id="two"))
     plans = dispatcher.plan({"type": "track", "messageId": "m-7", "userId": "u"})
     assert [(plan.destination, plan.outcome, plan.message_id) for plan in plans] == [
         ("one", "invalid", "m-7"),
@@ -153,9 +151,7 @@ def test_a_refused_event_is_invalid_at_every_destination(bench: Any, acme: Any) 
         (b"", None),
     ],
 )
-def test_a_refused_event_keeps_the_message_id_that_it_has(
-    bench: Any, text: bytes, message_id: str | None
-) -> None:
+def test_a_refused_event_keeps_the_message_id_that_it_has(bench: Any, text: bytes, message_id: str | None) -> None:
     """It is read, else made of the text; what can't be parsed has none."""
     (plan,) = bench.dispatcher(new_id=lambda raw: "made").plan(text)
     assert plan.message_id == message_id

@@ -13,11 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout import (
+    ITEM,
     ITEMS,
     Batch,
     Config,
     ConfigError,
+    Destination,
+    Dispatcher,
     Endpoint,
+    Event,
+    Item,
     PluginError,
     Refusal,
     Request,
@@ -26,6 +31,7 @@ from turnout import (
     bearer,
     form_body,
     json_body,
+    rule,
     setting,
     share,
 )
@@ -57,9 +63,7 @@ def request(endpoint: Any, *values: Any) -> Request:
 
 def test_settings_fill_the_url_quoted() -> None:
     """`{name}` stands for a setting, quoted so that it can't leave its place in the URL."""
-    endpoint = bound(
-        url="https://{region}.example/{key}/in?w={word}", given={"region": "eu", "key": "a/b?c#d"}
-    )
+    endpoint = bound(url="https://{region}.example/{key}/in?w={word}", given={"region": "eu", "key": "a/b?c#d"})
     assert endpoint.target == "https://eu.example/a%2Fb%3Fc%23d/in?w=p%3Aw"
 
 
@@ -72,9 +76,7 @@ def test_a_secret_in_the_url_is_masked_where_it_stands() -> None:
 
 def test_a_url_may_be_a_function_of_the_settings() -> None:
     """It is called once for the request and once for its masked twin."""
-    endpoint = bound(
-        url=lambda config: f"https://{config.region}.example/{config.key}", given={"key": "secret-1"}
-    )
+    endpoint = bound(url=lambda config: f"https://{config.region}.example/{config.key}", given={"key": "secret-1"})
     assert (endpoint.target, endpoint.masked.target) == (
         "https://us.example/secret-1",
         "https://us.example/***",
@@ -96,9 +98,7 @@ def test_base_url_replaces_scheme_and_host_only(base: str, expected: str) -> Non
 
 def test_headers_have_lower_case_names_and_settings_in_them() -> None:
     """A header may hold the value of a setting; a secret is masked there."""
-    endpoint = bound(
-        headers={"X-Key": setting("key"), "X-Region": setting("region")}, given={"key": "secret-1"}
-    )
+    endpoint = bound(headers={"X-Key": setting("key"), "X-Region": setting("region")}, given={"key": "secret-1"})
     assert endpoint.sent_headers == {
         "content-type": "application/json",
         "x-key": "secret-1",
@@ -113,17 +113,12 @@ def test_basic_and_bearer_make_the_authorization_header() -> None:
     scheme, _, token = endpoint.sent_headers["authorization"].partition(" ")
     assert (scheme, base64.b64decode(token).decode()) == ("Basic", "k/1 é:p:w")
     assert endpoint.masked.sent_headers["authorization"] == "Basic ***"
-    assert (
-        bound(auth=bearer("key"), given={"key": "secret-1"}).sent_headers["authorization"]
-        == "Bearer secret-1"
-    )
+    assert bound(auth=bearer("key"), given={"key": "secret-1"}).sent_headers["authorization"] == "Bearer secret-1"
 
 
 def test_a_json_body_has_the_items_in_their_place() -> None:
     """The template's other fields keep their order and values; settings are filled in."""
-    endpoint = bound(
-        json_body({"k": setting("key"), "in": {"list": ITEMS}, "n": [1, None, setting("region")]})
-    )
+    endpoint = bound(json_body({"k": setting("key"), "in": {"list": ITEMS}, "n": [1, None, setting("region")]}))
     body = request(endpoint, {"a": 1}, {"b": [2]}).body
     assert json.loads(body) == {"k": "k/1 é", "in": {"list": [{"a": 1}, {"b": [2]}]}, "n": [1, None, "us"]}
 
@@ -149,9 +144,7 @@ JSON = st.recursive(
 )
 
 
-@given(
-    JSON, st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(lambda key: key[0] != "$")
-)
+@given(JSON, st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(lambda key: key[0] != "$"))
 def test_what_is_shown_is_what_is_sent(value: Any, key: str) -> None:
     """For any JSON value and any key, the decoded body that is shown equals the bytes that are sent."""
     for body in (
@@ -195,9 +188,7 @@ def test_an_endpoint_that_is_not_configured_makes_no_items() -> None:
     """The sentence says to go through an instance."""
     endpoint = Endpoint("POST", "https://x.example", body=json_body(ITEMS))
     endpoint.name = "events"
-    with pytest.raises(
-        ConfigError, match="'events' is not configured: use it through a destination's instance"
-    ):
+    with pytest.raises(ConfigError, match="'events' is not configured: use it through a destination's instance"):
         endpoint.item({})
 
 
@@ -252,3 +243,38 @@ def test_no_item_that_was_accepted_exceeds_the_limit(word: str) -> None:
         except Refusal:
             continue
         assert len(sent) <= 60
+
+
+def test_item_stands_alone() -> None:
+    """`ITEM` makes a body of one item without a list, and one request for each item."""
+
+    class Lone(Destination):
+        name = "Lone"
+        one = Endpoint("POST", "https://lone.example/x", body=json_body({"event": ITEM}), batch=Batch(items=50))
+
+        @rule("track")
+        def tracked(self, event: Event) -> list[Item]:
+            return [self.one.item({"n": 1}), self.one.item({"n": 2})]
+
+    [plan] = Dispatcher([Lone()]).plan({"type": "track", "event": "e", "userId": "u"})
+    assert [request.body for request in plan.requests] == [b'{"event":{"n":1}}', b'{"event":{"n":2}}']
+
+
+def test_url_that_reads_a_secret_is_hidden() -> None:
+    """A URL function may take a part out of a secret; shown, such a URL is three stars."""
+
+    class KeySettings(Settings):
+        key = text("The key.", required=True, secret=True)
+
+    class Placed(Destination):
+        name = "Placed"
+        settings = KeySettings
+        one = Endpoint("POST", lambda config: f"https://{config.key.split('-')[1]}.example/x", body=json_body(ITEMS))
+
+        @rule("track")
+        def tracked(self, event: Event) -> Item:
+            return self.one.item({"n": 1})
+
+    [plan] = Dispatcher([Placed({"key": "secret-us21"})]).plan({"type": "track", "event": "e", "userId": "u"})
+    assert plan.requests[0].url == "https://us21.example/x"
+    assert plan.to_dict()["requests"][0]["url"] == "***"

@@ -148,9 +148,7 @@ def test_every_context_key_is_a_typed_attribute(full: Event) -> None:
     compare(full.context, FULL["context"])
 
 
-@pytest.mark.parametrize(
-    "keys", [{}, {"context": None}, {"context": {}}, {"context": {"os": None, "unknown": 1}}]
-)
+@pytest.mark.parametrize("keys", [{}, {"context": None}, {"context": {}}, {"context": {"os": None, "unknown": 1}}])
 def test_absent_parts_of_the_context_are_not_none(keys: dict[str, Any]) -> None:
     """`event.context.os.name` can always be asked, and is None when there is nothing."""
     context = make(**keys).context
@@ -240,9 +238,7 @@ def test_times_are_written_with_four_digit_years(year: str) -> None:
 
 def test_events_are_equal_when_they_say_the_same() -> None:
     """Blanks and the order of keys don't matter; values and their types do."""
-    text = (
-        '{"type": "track", "event": "e", "userId": "u", "messageId": "m", "timestamp": "2020-01-01", "v": %s}'
-    )
+    text = '{"type": "track", "event": "e", "userId": "u", "messageId": "m", "timestamp": "2020-01-01", "v": %s}'
     read = Normaliser(clock=lambda: datetime(2020, 1, 1, tzinfo=UTC)).event
     one = read(text % "1")
     assert one == read(json.dumps(dict(reversed(json.loads(text % "1").items()))))
@@ -269,9 +265,7 @@ def test_events_pickle(full: Event) -> None:
 def test_repr_is_short_and_holds_no_personal_data(full: Event) -> None:
     """A log line names the event and keeps properties, traits and ids of people out."""
     assert repr(full) == "Event(type='track', message_id='m-1', event='Order Completed')"
-    assert (
-        repr(make(type="identify", messageId="m")) == "Event(type='identify', message_id='m', event='Sold')"
-    )
+    assert repr(make(type="identify", messageId="m")) == "Event(type='identify', message_id='m', event='Sold')"
 
 
 def test_call_types_are_those_of_the_schemas() -> None:

@@ -176,8 +176,7 @@ class Wrapper:
         (Misspelt, "'turnout_before_maping' is not a hook. Did you mean 'turnout_before_mapping'?"),
         (
             Other,
-            "'on_startup' is not a hook. "
-            "There are: turnout_before_mapping, turnout_planned, turnout_settled.",
+            "'on_startup' is not a hook. There are: turnout_before_mapping, turnout_planned, turnout_settled.",
         ),
         (WrongArgument, "turnout_planned has no argument 'evnt'. Did you mean 'event'?"),
         (Unmarked, "put @turnout.hookimpl above turnout_planned."),

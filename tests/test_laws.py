@@ -57,9 +57,7 @@ def test_law_1_mapping_is_a_function_of_event_and_settings(path: Path) -> None:
     case = Case.load(path)
     first, second = case.dispatcher(), case.dispatcher()
     sources = [json.dumps(source).encode() for source in case.events]
-    plans = {
-        source: [plan.to_dict() for row in first.plan_body(source) for plan in row] for source in sources
-    }
+    plans = {source: [plan.to_dict() for row in first.plan_body(source) for plan in row] for source in sources}
     for source in reversed(sources):
         assert [plan.to_dict() for row in second.plan_body(source) for plan in row] == plans[source]
         for event in first.read_body(source):
@@ -93,9 +91,7 @@ def test_law_2_what_is_planned_is_what_is_sent(bench: Any, call: Make) -> None:
         url = f"https://{headers['host']}{scope['path']}" + (
             f"?{scope['query_string'].decode()}" if scope["query_string"] else ""
         )
-        got.append(
-            {"method": scope["method"], "url": url, "headers": headers, "body": (await receive())["body"]}
-        )
+        got.append({"method": scope["method"], "url": url, "headers": headers, "body": (await receive())["body"]})
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -140,8 +136,7 @@ def _placeless(plan: dict[str, Any]) -> dict[str, Any]:
     reason = plan["reason"]
     return {
         **plan,
-        "reason": reason
-        and {**reason, "message": re.sub(r"^line \d+(, event \d+)?: ", "", reason["message"])},
+        "reason": reason and {**reason, "message": re.sub(r"^line \d+(, event \d+)?: ", "", reason["message"])},
     }
 
 
@@ -151,9 +146,7 @@ def _placeless(plan: dict[str, Any]) -> dict[str, Any]:
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["track", "identify", "page", "screen", "nonsense"]),
-        st.sampled_from(
-            [{}, {"do": "drop"}, {"do": "refuse"}, {"do": "raise"}, {"do": "nothing"}, {"copies": 4}]
-        ),
+        st.sampled_from([{}, {"do": "drop"}, {"do": "refuse"}, {"do": "raise"}, {"do": "nothing"}, {"copies": 4}]),
     ),
     max_size=12,
 )
@@ -161,9 +154,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(EVENTS, st.lists(st.sampled_from([200, 400, 413, None]), max_size=6))
-def test_law_5_every_event_has_one_outcome_at_every_destination(
-    kinds: Any, answers: list[int | None]
-) -> None:
+def test_law_5_every_event_has_one_outcome_at_every_destination(kinds: Any, answers: list[int | None]) -> None:
     """As many outcomes as events times destinations, in order, each with a code unless delivered."""
     from tests.conftest import Acme, Bench
 
@@ -233,9 +224,7 @@ def surrogate(event: Event) -> Any:
     raise ValueError("\ud800")
 
 
-@pytest.mark.parametrize(
-    "way", [deep, change, freeze, half, leave, surrogate, lambda event: 5, lambda event: object()]
-)
+@pytest.mark.parametrize("way", [deep, change, freeze, half, leave, surrogate, lambda event: 5, lambda event: object()])
 def test_law_6_an_exception_stays_with_its_destination(bench: Any, acme: Any, call: Make, way: Any) -> None:
     """Whatever a plugin does to itself, the one behind it plans and delivers the event as it came."""
 
@@ -253,9 +242,7 @@ def test_law_6_an_exception_stays_with_its_destination(bench: Any, acme: Any, ca
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])
-def test_law_6_a_vendors_refusal_stays_with_its_destination(
-    bench: Any, acme: Any, call: Make, status: int
-) -> None:
+def test_law_6_a_vendors_refusal_stays_with_its_destination(bench: Any, acme: Any, call: Make, status: int) -> None:
     """A vendor that refuses everything costs the other one nothing."""
     bad = acme({"api_key": "key-1", "project": "bad"}, id="bad")
     good = acme({"api_key": "key-2"}, id="good")
@@ -354,9 +341,7 @@ class Loud(Destination):
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Refuse with everything that was sent, as some vendors do."""
     body = (await receive())["body"]
-    told = (
-        repr(scope["path"]).encode() + scope["query_string"] + dict(scope["headers"]).get(b"x-k", b"") + body
-    )
+    told = repr(scope["path"]).encode() + scope["query_string"] + dict(scope["headers"]).get(b"x-k", b"") + body
     await send({"type": "http.response.start", "status": 400, "headers": []})
     await send({"type": "http.response.body", "body": told})
 
@@ -454,9 +439,7 @@ def test_law_10_no_exception_reaches_an_async_caller(bench: Any, call: Make) -> 
 
 def test_items_know_their_rule_and_key() -> None:
     """What delivery and snapshots rely on: the rule's id, and the vendor's key made of the message id."""
-    (plan,) = Dispatcher([amplitude()]).plan(
-        {"type": "track", "userId": "u", "event": "E", "messageId": "m-1"}
-    )
+    (plan,) = Dispatcher([amplitude()]).plan({"type": "track", "userId": "u", "event": "E", "messageId": "m-1"})
     item: Item = plan.items[0]
     assert item.rule
     assert json.loads(item.data)["insert_id"] == "m-1"

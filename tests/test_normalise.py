@@ -173,11 +173,7 @@ def test_the_first_of_several_errors_is_always_the_same() -> None:
     """With several keys wrong, the code doesn't depend on their order in the text."""
     wrong = {"timestamp": 5, "context": 5, "properties": 5, "userId": True}
     backwards = dict(reversed(wrong.items()))
-    assert (
-        said({**BASE, **wrong})
-        == said({**backwards, "type": "track", "event": "x"})
-        == ("id_not_string", "/userId")
-    )
+    assert said({**BASE, **wrong}) == said({**backwards, "type": "track", "event": "x"}) == ("id_not_string", "/userId")
 
 
 # sources
@@ -281,9 +277,7 @@ def test_size_is_measured_in_bytes_of_the_text() -> None:
 
 def test_blanks_around_values_are_not_counted() -> None:
     """A longer text counts as its compact form."""
-    assert NORMALISER.event(json.dumps({**BASE, "properties": {"p": 1}}, indent=20_000)).properties == {
-        "p": 1
-    }
+    assert NORMALISER.event(json.dumps({**BASE, "properties": {"p": 1}}, indent=20_000)).properties == {"p": 1}
 
 
 def test_message_id_has_a_hundred_characters() -> None:
@@ -372,9 +366,7 @@ def test_timestamp_formula_and_its_fallbacks(given: dict[str, str], expected: tu
 def test_without_any_time_the_clock_is_read() -> None:
     """The injected clock stands in, cut to the millisecond."""
     found = event()
-    assert (
-        found.timestamp == found.original_timestamp == found.received_at == NOW.replace(microsecond=123_000)
-    )
+    assert found.timestamp == found.original_timestamp == found.received_at == NOW.replace(microsecond=123_000)
     assert found.sent_at is None
     assert found.timestamp_ms == 1715934600123
 
@@ -549,9 +541,7 @@ def test_batch_gives_each_item_its_root_keys() -> None:
     "own",
     [{}, {"sentAt": None}, {"sentAt": "2019-01-01"}, {"writeKey": "own"}, {"writeKey": None, "sentAt": 5}],
 )
-@pytest.mark.parametrize(
-    "root", [{"sentAt": at("20")}, {"writeKey": "w"}, {"sentAt": at("20"), "writeKey": "w"}]
-)
+@pytest.mark.parametrize("root", [{"sentAt": at("20")}, {"writeKey": "w"}, {"sentAt": at("20"), "writeKey": "w"}])
 def test_cheap_merge_says_what_the_careful_one_says(own: dict[str, Any], root: dict[str, Any]) -> None:
     """Whatever the item says of sentAt and writeKey, text and mapping agree, without duplicate keys."""
     (found,) = both_ways({"batch": [{**ITEM, **own}], **root})
@@ -676,9 +666,7 @@ def test_normaliser_pickles() -> None:
 
 def test_normaliser_serves_threads() -> None:
     """Threads that share a normaliser get their own events."""
-    texts = [
-        json.dumps({**BASE, "userId": f"u-{number}", "extra": number % 2 or None}) for number in range(400)
-    ]
+    texts = [json.dumps({**BASE, "userId": f"u-{number}", "extra": number % 2 or None}) for number in range(400)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(NORMALISER.event, texts))
     assert [one.user_id for one in found] == [f"u-{number}" for number in range(400)]

@@ -18,12 +18,8 @@ class Two(Destination):
     """Two endpoints with small limits."""
 
     name = "Two"
-    left = Endpoint(
-        "POST", "https://x.example/l", body=json_body({"all": ITEMS}), batch=Batch(items=3, bytes=60)
-    )
-    right = Endpoint(
-        "POST", "https://x.example/r", body=form_body({"all": ITEMS}), batch=Batch(items=2, bytes=150)
-    )
+    left = Endpoint("POST", "https://x.example/l", body=json_body({"all": ITEMS}), batch=Batch(items=3, bytes=60))
+    right = Endpoint("POST", "https://x.example/r", body=form_body({"all": ITEMS}), batch=Batch(items=2, bytes=150))
     free = Endpoint("POST", "https://x.example/f", body=json_body(ITEMS), batch=Batch(items=1000))
 
 
@@ -80,9 +76,7 @@ def test_packing_loses_doubles_and_reorders_nothing(values: list[tuple[str, str]
 
 
 EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from(["ann", "bob", ""]), st.lists(st.sampled_from(["left", "right", "free"]), max_size=4)
-    ),
+    st.tuples(st.sampled_from(["ann", "bob", ""]), st.lists(st.sampled_from(["left", "right", "free"]), max_size=4)),
     max_size=20,
 )
 
@@ -90,9 +84,7 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_waves_keep_each_users_order_across_endpoints(events: list[tuple[str, list[str]]]) -> None:
     """A user's items in a wave are of one endpoint; over the waves they come in order, each of them once."""
-    entries = [
-        (user, [getattr(TWO, at).item(number) for at in kinds]) for number, (user, kinds) in enumerate(events)
-    ]
+    entries = [(user, [getattr(TWO, at).item(number) for at in kinds]) for number, (user, kinds) in enumerate(events)]
     owner = {id(item): (user, place) for place, (user, item) in enumerate(_flat(entries))}
     arrived: dict[str, list[int]] = {}
     for wave in waves(entries):
@@ -123,6 +115,4 @@ def test_rules_name_each_item(count: int) -> None:
     made = items(*range(count), at="free")
     for number, item in enumerate(made):
         item.rule = f"rule-{number}"
-    assert [request.rules for request in pack(made)] == [
-        [f"rule-{number}" for number in range(count)]
-    ] * bool(count)
+    assert [request.rules for request in pack(made)] == [[f"rule-{number}" for number in range(count)]] * bool(count)

@@ -74,9 +74,7 @@ def problem(name: str, group: str = DESTINATIONS) -> str:
 
 def test_listing_tells_where_a_plugin_comes_from_and_imports_nothing(install: Install) -> None:
     """A plugin whose module kills the process is listed with distribution and version all the same."""
-    install(
-        "acme-plugin", "1.2", "[turnout.destinations]\nacme = acme_killer:Acme\n", {"acme_killer": "1 / 0"}
-    )
+    install("acme-plugin", "1.2", "[turnout.destinations]\nacme = acme_killer:Acme\n", {"acme_killer": "1 / 0"})
     assert named("acme") == Plugin("acme", "acme_killer:Acme", "acme-plugin", "1.2", DESTINATIONS)
     assert "acme_killer" not in sys.modules
 
@@ -112,9 +110,7 @@ def test_an_unknown_plugin_gets_a_suggestion(install: Install) -> None:
     install("good-plugin", "3.1", "[turnout.destinations]\nsplendid = good_plugin:Acme\n")
     with pytest.raises(PluginError, match=r"no destination plugin 'splendit'\. Did you mean 'splendid'\?"):
         load(DESTINATIONS, "splendit")
-    with pytest.raises(
-        PluginError, match=r"Install the package that provides it\. Installed are: .*splendid"
-    ):
+    with pytest.raises(PluginError, match=r"Install the package that provides it\. Installed are: .*splendid"):
         load(DESTINATIONS, "0000")
     with pytest.raises(
         PluginError, match=r"no plugin of the group turnout\.nothing 'x'\. Install .* None is installed\."
@@ -170,16 +166,12 @@ def test_a_broken_plugin_is_named_with_the_fix(install: Install, case: str) -> N
     sentence = problem("broken")
     assert sentence.startswith("The destination plugin 'broken' of acme-plugin 1.2 can't be loaded: ")
     assert expected in sentence
-    assert sentence.endswith(
-        ("for the author of acme-plugin to mend.", "tell its author.", "acme-plugin", "turnout")
-    )
+    assert sentence.endswith(("for the author of acme-plugin to mend.", "tell its author.", "acme-plugin", "turnout"))
 
 
 def test_a_broken_plugin_hurts_no_other(install: Install) -> None:
     """Beside one that can't be imported and one that can't be listed, a good one loads."""
-    install(
-        "broken-one", "1", "[turnout.destinations]\nbroken = acme_broken:Acme\n", {"acme_broken": "1 / 0"}
-    )
+    install("broken-one", "1", "[turnout.destinations]\nbroken = acme_broken:Acme\n", {"acme_broken": "1 / 0"})
     install("broken-two", "1", "[turnout.destinations]\nno equals sign\n")
     install("good-plugin", "1", "[turnout.destinations]\ngood = good_beside:Acme\n", {"good_beside": GOOD})
     assert load(DESTINATIONS, "good").name == "Acme"
@@ -272,8 +264,6 @@ def test_a_hook_plugin_without_settings_takes_none(install: Install) -> None:
 def test_a_predicate_may_ask_for_more(install: Install) -> None:
     """`accepts` has the last word on what was loaded."""
     install("good-plugin", "1", "[turnout.destinations]\ngood = good_asked:Acme\n", {"good_asked": GOOD})
-    with pytest.raises(
-        PluginError, match=r"can't be loaded: it is not blue\. That is for the author of good-plugin"
-    ):
+    with pytest.raises(PluginError, match=r"can't be loaded: it is not blue\. That is for the author of good-plugin"):
         load(DESTINATIONS, "good", accepts=lambda loaded: "it is not blue")
     assert check(named("good"), accepts=lambda loaded: None) is None

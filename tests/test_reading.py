@@ -18,17 +18,13 @@ def read(data: bytes) -> list[tuple[str, bytes, str | None]]:
     return [(one.place, one.raw, one.refusal.reason.code.value if one.refusal else None) for one in found]
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n", b" " * 200_000]
-)
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n", b" " * 200_000])
 def test_an_empty_file_has_no_records(data: bytes) -> None:
     """Nothing, blank lines, a byte order mark alone."""
     assert read(data) == []
 
 
-@pytest.mark.parametrize(
-    "data", [b"[]", b" \n [ ] \n", b"\xef\xbb\xbf[\n]\n\n", b"[" + b" " * 200_000 + b"]"]
-)
+@pytest.mark.parametrize("data", [b"[]", b" \n [ ] \n", b"\xef\xbb\xbf[\n]\n\n", b"[" + b" " * 200_000 + b"]"])
 def test_an_empty_array_has_no_records(data: bytes) -> None:
     """However it is spaced."""
     assert read(data) == []
@@ -115,9 +111,7 @@ def test_an_array_of_many_pieces_is_cut_at_any_offset() -> None:
         (b"[{}}, {}]", [None, "bad_request"]),
     ],
 )
-def test_a_broken_array_is_refused_at_its_place_and_never_silently(
-    data: bytes, codes: list[str | None]
-) -> None:
+def test_a_broken_array_is_refused_at_its_place_and_never_silently(data: bytes, codes: list[str | None]) -> None:
     """What can be read is a record; what is wrong is one with a refusal."""
     assert [code for _, _, code in read(data)] == codes
 

@@ -30,9 +30,7 @@ class Echo(Destination):
 
     name = "Echo"
     settings = KeySettings
-    out = Endpoint(
-        "PUT", "https://x.example/in?a=b", body=json_body(ITEMS), auth=bearer("key"), headers={"X-One": "1"}
-    )
+    out = Endpoint("PUT", "https://x.example/in?a=b", body=json_body(ITEMS), auth=bearer("key"), headers={"X-One": "1"})
 
 
 class Server(Simulator):
@@ -42,9 +40,7 @@ class Server(Simulator):
         return {
             "PUT /in": lambda call: Told(202, {"ok": call.body.decode()}, {"X-Two": "2"}),
             "PUT /away/in": lambda call: Told(302, "", {"location": "/in"}),
-            "PUT /packed/in": lambda call: Told(
-                200, gzip.compress(b"unpacked"), {"content-encoding": "gzip"}
-            ),
+            "PUT /packed/in": lambda call: Told(200, gzip.compress(b"unpacked"), {"content-encoding": "gzip"}),
             "PUT /spoiled/in": lambda call: Told(200, b"not gzip at all", {"content-encoding": "gzip"}),
             "PUT /long/in": self.long,
         }
@@ -154,9 +150,7 @@ def test_a_host_that_does_not_exist_is_unreachable() -> None:
     assert answer.message.startswith("nowhere.invalid can't be reached: ")
 
 
-@pytest.mark.parametrize(
-    "told", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"]
-)
+@pytest.mark.parametrize("told", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"])
 def test_a_broken_answer_is_unreachable(told: bytes) -> None:
     """No answer, no HTTP, or half an answer: a reason."""
     with raw(told) as url:

@@ -192,9 +192,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("values", "sentence"), WRONG, ids=[f"{next(iter(w))}-{i}" for i, (w, _) in enumerate(WRONG)]
-)
+@pytest.mark.parametrize(("values", "sentence"), WRONG, ids=[f"{next(iter(w))}-{i}" for i, (w, _) in enumerate(WRONG)])
 def test_a_wrong_value_gets_one_sentence(values: dict[str, Any], sentence: str) -> None:
     """Each wrong value is told the setting, what was expected and what was given."""
     assert problem({"api_key": KEY, **values}) == sentence
@@ -208,9 +206,7 @@ def test_an_entry_near_a_choice_gets_a_suggestion() -> None:
 
 def test_an_unknown_key_far_from_all_lists_the_settings() -> None:
     """Without a near word, the message says which there are; a key that is no text is shown too."""
-    assert "'zzz' is not a setting. There are: base_url, api_key, region," in problem(
-        {"api_key": KEY, "zzz": 1}
-    )
+    assert "'zzz' is not a setting. There are: base_url, api_key, region," in problem({"api_key": KEY, "zzz": 1})
     assert "5 is not a setting. There are:" in problem({"api_key": KEY, 5: 1})  # type: ignore[dict-item]
 
 
@@ -305,9 +301,7 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
     assert "hunter2" not in sentence
 
 
-@pytest.mark.parametrize(
-    "address", ["http://h", "HTTPS://H:1/", "https://[::1]:80/a/b", "http://127.0.0.1:8080"]
-)
+@pytest.mark.parametrize("address", ["http://h", "HTTPS://H:1/", "https://[::1]:80/a/b", "http://127.0.0.1:8080"])
 def test_good_addresses_pass(address: str) -> None:
     """Scheme and host are enough; a closing slash is taken off."""
     assert configure(base_url=address).base_url == address.rstrip("/")
@@ -450,9 +444,7 @@ def test_a_schema_that_raises_is_blamed() -> None:
             raise RuntimeError(f"no {config.key}")
 
     for schema in (Raising, Warning_):
-        with pytest.raises(
-            PluginError, match=r"is at fault, tell its author: .*RuntimeError: no \*\*\*\."
-        ) as caught:
+        with pytest.raises(PluginError, match=r"is at fault, tell its author: .*RuntimeError: no \*\*\*\.") as caught:
             schema.configure({"key": KEY})
         assert KEY not in str(caught.value)
 
@@ -473,9 +465,7 @@ def test_a_schema_at_fault_is_blamed() -> None:
 
     with pytest.raises(PluginError, match="no setting can be called 'given'"):
         Reserved.configure({})
-    with pytest.raises(
-        PluginError, match=r"'one' requires 'tow', which is no setting\. Did you mean 'two'\?"
-    ):
+    with pytest.raises(PluginError, match=r"'one' requires 'tow', which is no setting\. Did you mean 'two'\?"):
         Dangling.configure({})
     with pytest.raises(PluginError, match="share the key 'two'"):
         Twice.configure({})

@@ -146,9 +146,7 @@ def test_revenue(sim: AmplitudeSimulator, sent: dict[str, Any], stored: float) -
 def test_long_texts_are_cut(sim: AmplitudeSimulator) -> None:
     """A text over 1024 characters is cut wherever it stands, not refused."""
     long = "x" * 1025
-    answer = send(
-        sim, EVENT | {"event_type": long, "event_properties": {"a": [{"b": long}]}, "user_id": long}
-    )
+    answer = send(sim, EVENT | {"event_type": long, "event_properties": {"a": [{"b": long}]}, "user_id": long})
     assert answer.status == 200
     event = sim.events[0]
     lengths = [len(event["event_type"]), len(event["event_properties"]["a"][0]["b"]), len(event["user_id"])]
@@ -222,9 +220,7 @@ def test_regions() -> None:
 
 def test_paths_and_methods(sim: AmplitudeSimulator) -> None:
     """A path that does not exist is `Invalid request path`, a method that it does not know 405."""
-    assert sim.check("POST", "/httpapi", JSON, b"{}") == Answer(
-        400, {"code": 400, "error": "Invalid request path"}
-    )
+    assert sim.check("POST", "/httpapi", JSON, b"{}") == Answer(400, {"code": 400, "error": "Invalid request path"})
     assert sim.check("GET", "/2/httpapi").status == 405
 
 
@@ -644,9 +640,7 @@ def test_refused_identifications(sim: AmplitudeSimulator, item: Any, body: dict[
 def test_form_sizes(sim: AmplitudeSimulator) -> None:
     """Identify takes 2000 items and 1 MB, group identify 1024 items and properties; a long query is 414."""
     assert form(sim, "/identify", [{"user_id": "user-1"}] * 2001).status == 413
-    assert (
-        form(sim, "/identify", {"user_id": "user-1", "user_properties": {"a": "x" * 1_000_000}}).status == 413
-    )
+    assert form(sim, "/identify", {"user_id": "user-1", "user_properties": {"a": "x" * 1_000_000}}).status == 413
     group = {"group_type": "t", "group_value": "v"}
     assert form(sim, "/groupidentify", [group] * 1024).status == 200
     assert form(sim, "/groupidentify", [group] * 1025).status == 413
@@ -664,9 +658,7 @@ def test_group_properties(sim: AmplitudeSimulator) -> None:
     group = {"group_type": "team", "group_value": "Reds"}
     assert form(sim, "/groupidentify", group | {"group_properties": {"n": 1, "tags": "a"}}).body == "success"
     operations = {"$add": {"n": 2}, "$append": {"tags": "b"}, "$setOnce": {"since": 2020}}
-    form(
-        sim, "/groupidentify", [group | {"group_properties": operations}, group | {"group_properties": None}]
-    )
+    form(sim, "/groupidentify", [group | {"group_properties": operations}, group | {"group_properties": None}])
     assert sim.groups == {"team": {"Reds": {"n": 3, "tags": ["a", "b"], "since": 2020}}}
     assert sim.users == []
     assert len(sim.group_identifies) == 3
@@ -684,9 +676,7 @@ def test_group_properties(sim: AmplitudeSimulator) -> None:
         ({"group_properties": {"$remove": {"a": 1}}}, invalid("group_properties")),
     ],
 )
-def test_refused_group_identifications(
-    sim: AmplitudeSimulator, change: dict[str, Any], body: dict[str, Any]
-) -> None:
+def test_refused_group_identifications(sim: AmplitudeSimulator, change: dict[str, Any], body: dict[str, Any]) -> None:
     """A group identification needs a type and a value as text, and operations that groups know."""
     answer = form(sim, "/groupidentify", {"group_type": "team", "group_value": "Reds"} | change)
     assert answer == Answer(400, body)
@@ -976,9 +966,7 @@ def test_reset(sim: AmplitudeSimulator) -> None:
 
 # Hostile input: whatever comes, no 500 that was not asked for
 
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 ANYTHING = st.recursive(
     SCALARS | st.just(10**400),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -1084,9 +1072,7 @@ def test_no_deletion_breaks_it(body: Any) -> None:
     st.sampled_from(["GET", "POST", "DELETE"]),
     st.sampled_from(PATHS),
     st.binary(max_size=80),
-    st.sampled_from(
-        [JSON, FORM, {}, {"content-type": "multipart/form-data; boundary=x"}, {"content-type": "\xff"}]
-    ),
+    st.sampled_from([JSON, FORM, {}, {"content-type": "multipart/form-data; boundary=x"}, {"content-type": "\xff"}]),
     st.text(alphabet=st.characters(max_codepoint=255), max_size=30),
 )
 def test_no_bytes_break_it(method: str, path: str, body: bytes, headers: dict[str, str], noise: str) -> None:
@@ -1097,9 +1083,7 @@ def test_no_bytes_break_it(method: str, path: str, body: bytes, headers: dict[st
         sim.check("GET", "/_turnout/ledger").encoded()
 
 
-@pytest.mark.parametrize(
-    "key", ["user_id", "event_type", "time", "groups", "event_properties", "foo", "plan"]
-)
+@pytest.mark.parametrize("key", ["user_id", "event_type", "time", "groups", "event_properties", "foo", "plan"])
 @pytest.mark.parametrize("layers", [45, 199, 250, 5000])
 def test_nesting_anywhere(sim: AmplitudeSimulator, key: str, layers: int) -> None:
     """Deep nesting at any key is answered, and never exhausts the stack."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from turnout.destination import Destination, Made, load_destination, rule
     from turnout.dispatcher import Dispatcher, Source
     from turnout.endpoint import (
+        ITEM,
         ITEMS,
         Auth,
         Batch,
@@ -51,6 +52,7 @@ _PLACES = {
         "Batch",
         "Body",
         "Endpoint",
+        "ITEM",
         "ITEMS",
         "Item",
         "basic",
@@ -73,6 +75,7 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "CALL_TYPES",
+    "ITEM",
     "ITEMS",
     "Answer",
     "Auth",

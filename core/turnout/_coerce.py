@@ -167,9 +167,7 @@ def _leaf(kind: type[msgspec.Struct]) -> Convert:
 
 def _part(kind: type[msgspec.Struct]) -> Convert:
     """Return the conversion of an object to a struct; it leaves out what the struct doesn't know."""
-    table = {
-        field.encode_name: (field.name, _conversion(kind, field)) for field in msgspec.structs.fields(kind)
-    }
+    table = {field.encode_name: (field.name, _conversion(kind, field)) for field in msgspec.structs.fields(kind)}
 
     def convert(value: Any) -> Any:
         known: dict[str, Any] = {}

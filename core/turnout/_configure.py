@@ -185,9 +185,7 @@ def _load(schema: marshmallow.Schema, data: dict[str, Any], problems: _Problems)
     return dict(loaded)
 
 
-def _collect(
-    schema: marshmallow.Schema, error: ValidationError, broken: list[str], problems: _Problems
-) -> None:
+def _collect(schema: marshmallow.Schema, error: ValidationError, broken: list[str], problems: _Problems) -> None:
     by_key = {field.data_key or name: name for name, field in schema.load_fields.items()}
     for key, messages in error.messages_dict.items():
         name = by_key.get(key, key)
@@ -201,6 +199,4 @@ def _check_requires(
     for name in given:
         needed = schema.load_fields[name].metadata.get("requires")
         if needed and is_set(loaded.get(name)) and not is_set(loaded.get(needed)):
-            problems.add(
-                name, f"Setting '{name}' needs setting '{needed}' as well: set it, or leave both out."
-            )
+            problems.add(name, f"Setting '{name}' needs setting '{needed}' as well: set it, or leave both out.")

@@ -96,9 +96,7 @@ def _advice(code: Code) -> str:
 
 def _missing(error: ValidationError, value: dict[str, Any], call_type: str) -> Refusal:
     if error.validator == "anyOf":
-        message = (
-            f"A {call_type} call has neither a `userId` nor an `anonymousId`. {_advice(Code.NO_USER_ANON_ID)}"
-        )
+        message = f"A {call_type} call has neither a `userId` nor an `anonymousId`. {_advice(Code.NO_USER_ANON_ID)}"
         return Refusal(Code.NO_USER_ANON_ID, message)
     required: Any = error.validator_value
     return _lacking(next(key for key in required if key not in value), call_type)

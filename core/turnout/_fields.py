@@ -177,9 +177,7 @@ class _Names(Setting[list[str]]):
 
 
 class _Mapping(Setting[dict[str, str]]):
-    def __init__(
-        self, doc: str, choices: Sequence[str], default: Mapping[str, str], options: Options
-    ) -> None:
+    def __init__(self, doc: str, choices: Sequence[str], default: Mapping[str, str], options: Options) -> None:
         super().__init__(doc, dict(default), options)
         self.choices = tuple(choices)
         self.expected = "an object of name and text"

@@ -48,7 +48,11 @@ def encode(value: Any) -> bytes:
     try:
         return _dumps(value)
     except TypeError:
-        return compact(value)
+        pass
+    try:
+        return compact(strict(value))
+    except Refusal as refusal:
+        raise TypeError(f"{refusal}{f' ({refusal.reason.path})' if refusal.reason.path else ''}") from None
 
 
 _decode = msgspec.json.Decoder().decode

@@ -92,18 +92,12 @@ def _console(progress: Progress) -> Console:
 
 def _show(console: Console, outcome: Settled, call: str, plan: Plan) -> None:
     colour = _COLOURS.get(outcome.outcome, "red")
-    console.print(
-        f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]", soft_wrap=True
-    )
+    console.print(f"[{colour}]{outcome.outcome:9}[/] {outcome.destination}  [bold]{_plain(call)}[/]", soft_wrap=True)
     for request in pack(showable(plan)):
         names = ", ".join(_item_name(item.data) for item in request.items)
-        console.print(
-            f"          → {request.method} {request.endpoint.name}: {_plain(names)}", soft_wrap=True
-        )
+        console.print(f"          → {request.method} {request.endpoint.name}: {_plain(names)}", soft_wrap=True)
     if outcome.reason and outcome.outcome is not Outcome.DELIVERED:
-        console.print(
-            f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]", soft_wrap=True
-        )
+        console.print(f"          {_plain(outcome.reason.message)} [dim]({outcome.reason.code})[/]", soft_wrap=True)
 
 
 def _item_name(data: bytes) -> str:
@@ -128,9 +122,7 @@ def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
     table = Table("destination", "outcome", "reason", box=None)
     table.add_column("events", justify="right")
     for row in tally.settled():
-        table.add_row(
-            row.destination, row.outcome.value, row.code.value if row.code else "", f"{row.times:,}"
-        )
+        table.add_row(row.destination, row.outcome.value, row.code.value if row.code else "", f"{row.times:,}")
     if not table.row_count:
         console.print("No events.")
         return

@@ -60,9 +60,7 @@ def count_keys(properties: Any, traits: Any, limits: Limits) -> None:
     """Raise `Refusal` when one of the two is an object with too many keys."""
     for name, value in (("properties", properties), ("traits", traits)):
         if isinstance(value, dict) and len(value) > limits.keys:
-            message = (
-                f"`{name}` has {len(value):,} keys, and {limits.keys:,} are allowed. Send several events."
-            )
+            message = f"`{name}` has {len(value):,} keys, and {limits.keys:,} are allowed. Send several events."
             raise Refusal(Code.TOO_MANY_PROPERTIES, message, f"/{name}")
 
 

@@ -107,9 +107,7 @@ def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
 
 
 @main.command()
-@click.option(
-    "-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times."
-)
+@click.option("-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times.")
 @_common
 @click.option("--each", is_flag=True, help="Show every event, not only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON line for each event and destination.")
@@ -131,9 +129,7 @@ def send(
     if config is None and not destinations and Path("turnout.toml").exists():
         config = "turnout.toml"
     if config is None and len(destinations) != 1:
-        raise ConfigError(
-            "There is no turnout.toml here. Name a configuration with --config, or a plugin with -d."
-        )
+        raise ConfigError("There is no turnout.toml here. Name a configuration with --config, or a plugin with -d.")
     dispatcher = _dispatcher(destinations or None, settings, config)
     with _opened(file) as stream:
         sys.exit(run(dispatcher, stream, each=each, as_json=as_json))
@@ -153,9 +149,7 @@ def validate(file: str, as_json: bool) -> None:
     dispatcher = Dispatcher({}, new_id=_hash)
     good = bad = 0
     for record in _input(file):
-        for number, found in enumerate(
-            [record.refusal] if record.refusal else dispatcher.read_body(record.raw), 1
-        ):
+        for number, found in enumerate([record.refusal] if record.refusal else dispatcher.read_body(record.raw), 1):
             if isinstance(found, Refusal):
                 bad += 1
                 place = record.place if number == 1 else f"{record.place}, event {number}"
@@ -284,11 +278,11 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
         yield sys.stdin.buffer
         return
-    try:
-        stream = Path(file).open("rb")
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file.") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: can't be read: {error.strerror}.") from None
-    with stream:
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(Path(file).open("rb"))
+        except FileNotFoundError:
+            raise ConfigError(f"{file}: there is no such file.") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: can't be read: {error.strerror}.") from None
         yield stream

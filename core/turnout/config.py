@@ -44,9 +44,6 @@ class SendSettings(Section):
         "How long to wait for a vendor's answer, in seconds.", default=10.0, minimum=0.001, maximum=3600.0
     )
     attempts = integer("How often a request is tried in all.", default=5, minimum=1, maximum=100)
-    concurrency = integer(
-        "How many requests to one destination are under way at once.", default=4, minimum=1, maximum=256
-    )
 
 
 SECTIONS: dict[str, type[Section]] = {"send": SendSettings}
@@ -198,9 +195,7 @@ def _hooks(path: Path, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _entry(path: Path, section: str, name: str, entry: object) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise ConfigError(
-            f"{path}: '{section}.{name}' must be a table, written [{section}.<id>], not {shown(entry)}."
-        )
+        raise ConfigError(f"{path}: '{section}.{name}' must be a table, written [{section}.<id>], not {shown(entry)}.")
     if not _ID.fullmatch(name):
         rule = "an id has small letters, digits, '-' and '_', and starts with a letter or digit"
         raise ConfigError(f"{path}: [{section}.{shown(name)}]: {rule}.")

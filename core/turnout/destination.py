@@ -129,9 +129,7 @@ class Destination:
         declared = declared_rules(type(self))
         for call_type in CALL_TYPES:
             mine = [one for one in declared if call_type in one.call_types]
-            self.rules[call_type] = tuple(
-                (one.id, getattr(self, one.id)) for one in mine if one.active(config)
-            )
+            self.rules[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.active(config))
             self.switched_off[call_type] = tuple(one for one in mine if not one.active(config))
         self._names = {one.id: one.event for one in declared if one.event}
         self.rules_for_name = lru_cache(maxsize=4096)(self._rules_for_name)
@@ -146,9 +144,7 @@ class Destination:
         return self.rules[event.type]
 
     def _rules_for_name(self, name: str) -> Rules:
-        return tuple(
-            one for one in self.rules["track"] if one[0] not in self._names or self._names[one[0]](name)
-        )
+        return tuple(one for one in self.rules["track"] if one[0] not in self._names or self._names[one[0]](name))
 
     def configured(self) -> None:
         """Do once, after the settings are known, what would otherwise cost time for every event."""
@@ -215,9 +211,7 @@ def declared_endpoints(kind: type[Destination]) -> list[Endpoint]:
 
 
 def _names(kind: type) -> dict[str, None]:
-    return dict.fromkeys(
-        name for base in _bases_first(kind) for name in vars(base) if not name.startswith("__")
-    )
+    return dict.fromkeys(name for base in _bases_first(kind) for name in vars(base) if not name.startswith("__"))
 
 
 def _bases_first(kind: type) -> list[type]:

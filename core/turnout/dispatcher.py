@@ -78,9 +78,7 @@ class Dispatcher:
             kind = load_destination(plugin)
             destinations[name] = kind(kind.settings.overlay(given, settings or {}), id=name, environ=environ)
         hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
-        return cls(
-            destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options
-        )
+        return cls(destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options)
 
     def plan(self, event: Source) -> list[Plan]:
         """Return what `event` becomes at each destination; nothing is sent.
@@ -111,10 +109,9 @@ class Dispatcher:
             except (Drop, Refusal):
                 raise
             except Exception as error:
-                message = (
-                    f"The hook turnout_before_mapping of {_named_hook(change)} raised {type(error).__name__}."
-                )
-                _logger.exception("%s", message)
+                message = f"The hook turnout_before_mapping of {_named_hook(change)} raised {type(error).__name__}."
+                _logger.error("%s", message)
+                _logger.debug("The traceback:", exc_info=True)
                 raise _HookError(Code.PLUGIN_RAISED, message) from error
             event = event if changed is None else self._remade(change, changed)
         return event
@@ -123,9 +120,7 @@ class Dispatcher:
         try:
             return self.normaliser.event(changed)
         except Refusal as refusal:
-            message = (
-                f"The hook turnout_before_mapping of {_named_hook(change)} gave back no good event: {refusal}"
-            )
+            message = f"The hook turnout_before_mapping of {_named_hook(change)} gave back no good event: {refusal}"
             _logger.error("%s", message)
             raise _HookError(Code.PLUGIN_BAD_RESULT, message, refusal.reason.path) from refusal
 
@@ -162,9 +157,7 @@ class Dispatcher:
         return _placed(self._all(refusal.source or b"", Outcome.INVALID, refusal.reason), place)
 
     def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
-        message_id = (
-            event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
-        )
+        message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
         plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
         self._observe(event, plans)
         return plans
@@ -224,7 +217,8 @@ def _call(observe: Callable[..., None], **given: object) -> None:
     try:
         observe(**given)
     except Exception:
-        _logger.exception("An observing hook of %s raised.", _named_hook(observe))
+        _logger.error("An observing hook of %s raised.", _named_hook(observe))
+        _logger.debug("The traceback:", exc_info=True)
 
 
 def _named_hook(function: Callable[..., object]) -> str:
@@ -237,9 +231,7 @@ def _named(destinations: Mapping[str, Destination] | Iterable[Destination]) -> d
     named: dict[str, Destination] = {}
     for destination in destinations:
         if destination.id in named:
-            raise ConfigError(
-                f"Two destinations have the id '{destination.id}'. Give one of them another id=."
-            )
+            raise ConfigError(f"Two destinations have the id '{destination.id}'. Give one of them another id=.")
         named[destination.id] = destination
     return named
 
@@ -248,9 +240,7 @@ def _called(destinations: Mapping[str, Destination]) -> dict[str, Destination]:
     seen: dict[int, str] = {}
     for name, destination in destinations.items():
         if id(destination) in seen:
-            raise ConfigError(
-                f"'{seen[id(destination)]}' and '{name}' are one object. Make a destination for each."
-            )
+            raise ConfigError(f"'{seen[id(destination)]}' and '{name}' are one object. Make a destination for each.")
         seen[id(destination)] = name
         destination.id = name
     return dict(destinations)

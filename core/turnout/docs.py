@@ -28,11 +28,11 @@ def destination_page(kind: type[Destination], plugin: str) -> str:
         doc,
         f"Plugin `{plugin}`; the key in `integrations` is `{kind.name}`. This page is generated from the code.",
         "## Settings",
-        "Every setting may be written with its name or with Segment's key. Platforms: S server (cloud mode), B browser, "
-        "I iOS, A Android; a setting does nothing elsewhere.",
+        "Every setting may be written with its name or with Segment's key. Platforms: S server (cloud mode), "
+        "B browser, I iOS, A Android; a setting does nothing elsewhere.",
         _settings(describe(kind.settings)),
         "## Rules",
-        "A rule maps one call to one or more items. It runs when its settings hold; what it does not apply to, it leaves out.",
+        "A rule maps one call to one or more items. It runs when its settings hold.",
         _rules(declared_rules(kind)),
     ]
     if kind.table:
@@ -86,12 +86,8 @@ def _settings(settings: Iterable[SettingDoc]) -> str:
 def _rules(rules: Iterable[Rule]) -> str:
     rows = []
     for one in rules:
-        when = ", ".join(f"`{name}`" for name in one.settings) or (
-            "by its settings" if one.when else "always"
-        )
-        rows.append(
-            [f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))]
-        )
+        when = ", ".join(f"`{name}`" for name in one.settings) or ("by its settings" if one.when else "always")
+        rows.append([f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))])
     return table(("rule", "calls", "when", "what it does", "rule book"), rows)
 
 
@@ -102,10 +98,7 @@ def _prose(doc: str) -> str:
 
 
 def _only_ids(sentence: str) -> bool:
-    return (
-        bool(rule_ids(sentence))
-        and len(re.sub(rf"{_WORD}-\d\d|-\d\d|to|and|,|\.|\s|Revenue:", "", sentence)) == 0
-    )
+    return bool(rule_ids(sentence)) and len(re.sub(rf"{_WORD}-\d\d|-\d\d|to|and|,|\.|\s|Revenue:", "", sentence)) == 0
 
 
 def _fields(kind: type[Destination]) -> str:

@@ -17,6 +17,7 @@ from turnout.reasons import Code
 from turnout.settings import Config
 
 __all__ = [
+    "ITEM",
     "ITEMS",
     "Auth",
     "Batch",
@@ -42,6 +43,10 @@ class _Placeholder(msgspec.Struct, frozen=True):
 
 ITEMS = _Placeholder()
 """In a body template: the place of the items. Alone, it makes a body that is the list of the items."""
+
+
+ITEM = _Placeholder("")
+"""In a body template: the place of one item that stands alone, for endpoints that take one item a request."""
 
 
 def setting(name: str) -> Any:
@@ -133,6 +138,8 @@ class BoundBody(msgspec.Struct, frozen=True):
     quoted: bool = False
     bare: bool = False
     """A single item stands alone, without the list around it."""
+    single: bool = False
+    """There is room for one item only."""
     json_fields: frozenset[str] = frozenset()
 
     @property
@@ -166,7 +173,10 @@ class BoundBody(msgspec.Struct, frozen=True):
 
 
 def json_body(template: Any) -> Body:
-    """Return a JSON envelope: `{"api_key": setting("api_key"), "events": ITEMS}`, or `ITEMS` alone."""
+    """Return a JSON envelope: `{"api_key": setting("api_key"), "events": ITEMS}`, or `ITEMS` alone.
+
+    `ITEM` instead of `ITEMS` stands for one item without a list; a request then holds one item.
+    """
     return Body(template)
 
 
@@ -185,15 +195,13 @@ _ENCODED_MARK = encode(_MARK)
 
 def _value(name: str, config: Config) -> Any:
     if name not in config:
-        raise PluginError(
-            f"An endpoint uses the setting '{name}', which is not there.{did_you_mean(name, config)}"
-        )
+        raise PluginError(f"An endpoint uses the setting '{name}', which is not there.{did_you_mean(name, config)}")
     return config[name]
 
 
 def _fill(value: Any, config: Config) -> Any:
     if isinstance(value, _Placeholder):
-        return _MARK if value.setting is None else _value(value.setting, config)
+        return _MARK if not value.setting else _value(value.setting, config)
     if isinstance(value, Mapping):
         return {key: _fill(inner, config) for key, inner in value.items()}
     return [_fill(inner, config) for inner in value] if isinstance(value, list) else value
@@ -202,8 +210,15 @@ def _fill(value: Any, config: Config) -> Any:
 def _bind_json(template: Any, config: Config) -> BoundBody:
     before, mark, after = encode(_fill(template, config)).partition(_ENCODED_MARK)
     if not mark or _ENCODED_MARK in after:
-        raise PluginError("A body template needs ITEMS in one place.")
+        raise PluginError("A body template needs ITEMS (or ITEM) in one place.")
+    if _holds_item(template):
+        return BoundBody(before, after, b"", b"", b"", bare=True, single=True)
     return BoundBody(before, after, b"[", b",", b"]")
+
+
+def _holds_item(template: Any) -> bool:
+    inner = template.values() if isinstance(template, Mapping) else template if isinstance(template, list) else ()
+    return template == ITEM or any(map(_holds_item, inner))
 
 
 def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
@@ -253,7 +268,7 @@ class Endpoint:
         body: Body,
         auth: Auth | None = None,
         headers: Mapping[str, Any] | None = None,
-        batch: Batch = Batch(),
+        batch: Batch | None = None,
         read: Reader = read_status,
         doc: str = "",
     ) -> None:
@@ -262,7 +277,7 @@ class Endpoint:
         self.body = body
         self.auth = auth
         self.headers = dict(headers or {})
-        self.batch = batch
+        self.batch = batch or Batch()
         self.read = read
         self.doc = doc
 
@@ -271,14 +286,12 @@ class Endpoint:
 
     def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:
         """Return an item for this endpoint (see `BoundEndpoint.item`)."""
-        raise ConfigError(
-            f"The endpoint '{self.name}' is not configured: use it through a destination's instance."
-        )
+        raise ConfigError(f"The endpoint '{self.name}' is not configured: use it through a destination's instance.")
 
     def bind(self, config: Config, owner: str = "") -> BoundEndpoint:
         """Return this endpoint with the settings filled in, and a twin for showing it without secrets."""
         bound = BoundEndpoint(self, config, owner)
-        bound.masked = BoundEndpoint(self, config.masked(), owner, masked=True)
+        bound.masked = BoundEndpoint(self, config.masked(), owner, unmasked=bound)
         return bound
 
 
@@ -287,7 +300,7 @@ class BoundEndpoint(Endpoint):
 
     masked: BoundEndpoint
 
-    def __init__(self, plain: Endpoint, config: Config, owner: str = "", masked: bool = False) -> None:
+    def __init__(self, plain: Endpoint, config: Config, owner: str = "", unmasked: BoundEndpoint | None = None) -> None:
         super().__init__(
             plain.method,
             plain.url,
@@ -301,12 +314,14 @@ class BoundEndpoint(Endpoint):
         self.name = plain.name
         self.owner = owner
         self.envelope = plain.body.bind(config)
-        self.target = _target(plain.url, config)
+        if self.envelope.single:
+            self.batch = Batch(1, plain.batch.bytes)
+        self.target = _target(plain.url, config) if unmasked is None else _shown_target(unmasked, config)
         self.sent_headers = {"content-type": plain.body.content_type}
         for name, value in plain.headers.items():
             self.sent_headers[name.lower()] = str(_fill(value, config))
         if plain.auth:
-            self.sent_headers["authorization"] = plain.auth.value(config, masked)
+            self.sent_headers["authorization"] = plain.auth.value(config, unmasked is not None)
         self.roomy = plain.batch.bytes // 3 - self.envelope.overhead
         """Items of up to this many bytes fit into a request in any encoding."""
 
@@ -328,10 +343,16 @@ class BoundEndpoint(Endpoint):
     def _check_size(self, data: bytes) -> None:
         size = len(self.envelope.join([data]))
         if size > self.batch.bytes:
-            message = (
-                f"One item alone makes a request of {size:,} bytes; {self.name} takes {self.batch.bytes:,}."
-            )
+            message = f"One item alone makes a request of {size:,} bytes; {self.name} takes {self.batch.bytes:,}."
             raise Refusal(Code.ITEM_TOO_LARGE, message + " Send less in one event.")
+
+
+def _shown_target(unmasked: BoundEndpoint, config: Config) -> str:
+    """Return the URL that the masked settings make; a URL that depends on what a secret says is shown as `***`."""
+    try:
+        return _target(unmasked.url, config)
+    except Exception:
+        return "***"
 
 
 _FIELD = re.compile(r"\{(\w+)\}")

@@ -48,9 +48,7 @@ class FilterSettings(Section):
     def _check_pointers(self, value: list[str], **_: Any) -> None:
         for pointer in value:
             if not _POINTER.fullmatch(pointer):
-                raise ValidationError(
-                    f"must be a list of JSON Pointers such as '/context/ip'; {pointer!r} is none."
-                )
+                raise ValidationError(f"must be a list of JSON Pointers such as '/context/ip'; {pointer!r} is none.")
             if pointer in _KEPT:
                 raise ValidationError(f"can't take out {pointer!r}: no event can do without it.")
 
@@ -58,9 +56,7 @@ class FilterSettings(Section):
     def _check_both(self, data: Mapping[str, Any], **_: Any) -> None:
         both = sorted(set(data["allow_events"]) & set(data["block_events"]))
         if both:
-            raise ValidationError(
-                f"must not name {both[0]!r}, which allow_events names: keep one.", "block_events"
-            )
+            raise ValidationError(f"must not name {both[0]!r}, which allow_events names: keep one.", "block_events")
 
 
 class EventFilter:
@@ -71,9 +67,7 @@ class EventFilter:
 
     settings = FilterSettings
 
-    def __init__(
-        self, settings: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None) -> None:
         self.config = config = self.settings.configure(settings or {}, owner="hook 'filter'", environ=environ)
         self._allowed = frozenset(config.allow_events)
         self._blocked = frozenset(config.block_events)

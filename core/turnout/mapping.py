@@ -44,17 +44,13 @@ def gate(name: str, event: Event) -> Reason | None:
 
 
 def _disabled(message: str, key: str) -> Reason:
-    return Reason(
-        Code.INTEGRATION_DISABLED, message, "/integrations/" + key.replace("~", "~0").replace("/", "~1")
-    )
+    return Reason(Code.INTEGRATION_DISABLED, message, "/integrations/" + key.replace("~", "~0").replace("/", "~1"))
 
 
 def _all_key(integrations: dict[str, Any]) -> str | None:
     if integrations.get("All") is not None:
         return "All"
-    return next(
-        (key for key, value in integrations.items() if key.lower() == "all" and value is not None), None
-    )
+    return next((key for key, value in integrations.items() if key.lower() == "all" and value is not None), None)
 
 
 def map_event(destination: Destination, event: Event) -> Plan:
@@ -108,9 +104,7 @@ class _BadResult(TypeError):  # noqa: N818 - its name is shown to the plugin's a
 
 
 def _bad_result(made: object) -> TypeError:
-    return _BadResult(
-        f"a rule gives back items, not {type(made).__name__}; make them with an endpoint's item()"
-    )
+    return _BadResult(f"a rule gives back items, not {type(made).__name__}; make them with an endpoint's item()")
 
 
 def showable(plan: Plan) -> list[Item]:
@@ -144,9 +138,7 @@ def _nothing(destination: Destination, event: Event) -> Reason:
     off = _switched_off(destination, event)
     if ran:
         message = f"No rule had anything to send for this {event.type} call (tried: {ran})."
-        return Reason(
-            Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}."
-        )
+        return Reason(Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}.")
     if off is None:
         message = f"{destination.name} has no rule for {event.type} calls."
         return Reason(Code.CALL_TYPE_UNSUPPORTED, message, "/type")

@@ -63,9 +63,7 @@ def _skip_line(line: bytes, stream: BinaryIO) -> None:
 
 
 def _too_long(what: str) -> Refusal:
-    message = (
-        f"This {what} has more than {_LONGEST:,} bytes; an event may have 32 KB. Is it one event a line?"
-    )
+    message = f"This {what} has more than {_LONGEST:,} bytes; an event may have 32 KB. Is it one event a line?"
     return Refusal(Code.EVENT_TOO_LARGE, message)
 
 
@@ -155,9 +153,7 @@ class _Splitter:
         elif raw:
             yield Record(place, raw)
         else:
-            yield Record(
-                place, b"", Refusal(Code.BAD_REQUEST, "There is nothing between two commas of the array.")
-            )
+            yield Record(place, b"", Refusal(Code.BAD_REQUEST, "There is nothing between two commas of the array."))
 
     def broken(self, what: str) -> Record:
         """Return a record that says what is wrong with the array itself."""

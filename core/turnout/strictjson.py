@@ -29,9 +29,7 @@ def load_object(path: Path, what: str) -> dict[str, Any]:
         loaded = json.loads(raw, object_pairs_hook=_no_duplicates)
         loaded = strict(loaded)
     except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path}: is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from None
+        raise ConfigError(f"{path}: is not JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
     except (Refusal, _DuplicateError) as error:
         raise ConfigError(f"{path}: {_located(raw, str(error))}") from None
     if not isinstance(loaded, dict):

@@ -93,8 +93,7 @@ def count_properties(item: dict[str, Any]) -> int:
     """Return how many group properties one group identification changes."""
     properties = item.get("group_properties") or {}
     return sum(
-        len(value) if name.startswith("$") and isinstance(value, dict) else 1
-        for name, value in properties.items()
+        len(value) if name.startswith("$") and isinstance(value, dict) else 1 for name, value in properties.items()
     )
 
 

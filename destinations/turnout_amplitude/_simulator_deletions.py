@@ -68,9 +68,7 @@ class Deletions:
             return refused
         self.advance()
         for job in self.jobs:
-            entries = [
-                each for each in job["amplitude_ids"] if str(each["amplitude_id"]) == call.params["id"]
-            ]
+            entries = [each for each in job["amplitude_ids"] if str(each["amplitude_id"]) == call.params["id"]]
             if entries and job["day"] == call.params["day"]:
                 return self._revoke(job, entries[0])
         return wrong(404, "Not Found", "There is no such deletion")
@@ -102,9 +100,7 @@ class Deletions:
                 self._sort(self._store.find(user_id=mapped), mapped, found, invalid)
         return list(found.values()), invalid
 
-    def _sort(
-        self, user: dict[str, Any] | None, given: Any, found: dict[int, Any], invalid: list[Any]
-    ) -> None:
+    def _sort(self, user: dict[str, Any] | None, given: Any, found: dict[int, Any], invalid: list[Any]) -> None:
         if user is None:
             invalid.append(given)
         else:

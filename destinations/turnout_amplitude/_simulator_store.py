@@ -130,9 +130,7 @@ class Store:
     def _identify_groups(self, event: dict[str, Any]) -> None:
         for group_type, value in _pairs(event.get("groups") or {}):
             properties = event.get("group_properties") or {}
-            self.identify_group(
-                {"group_type": group_type, "group_value": value, "group_properties": properties}
-            )
+            self.identify_group({"group_type": group_type, "group_value": value, "group_properties": properties})
 
     def _join_groups(self, user: User, groups: dict[str, Any]) -> dict[str, list[str]]:
         joined: dict[str, list[str]] = {}

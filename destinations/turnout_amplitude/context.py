@@ -104,16 +104,28 @@ _SPELLINGS = {"web": "Web", "ios": "iOS", "android": "Android"}
 
 # HTTP V2 documentation, "Invalid device and user ids": such a value is answered with a 400.
 _REFUSED_IDS = frozenset(
-    ["anonymous", "nil", "none", "null", "n/a", "na", "undefined", "unknown", "00000000-0000-0000-0000-000000000000", "{}", "lmy47d", "0", "-1"]
+    [
+        "anonymous",
+        "nil",
+        "none",
+        "null",
+        "n/a",
+        "na",
+        "undefined",
+        "unknown",
+        "00000000-0000-0000-0000-000000000000",
+        "{}",
+        "lmy47d",
+        "0",
+        "-1",
+    ]
 )
 
 _copied = compile_copies(COPIES, {"library": "turnout"})
 
 
 @lru_cache(maxsize=256)
-def context_reader(
-    anonymous_first: bool, raw_agent: bool
-) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
+def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
     """Return the function that makes what events and identifications have in common: ids, time, context, session.
 
     It takes the event and its Amplitude options. It raises `Refusal` when there is neither user nor device
@@ -124,23 +136,17 @@ def context_reader(
         fields = _copied(event)
         context = event.context
         device = context.device
-        if anonymous_first:  # AMP-DEV-02, else AMP-DEV-01
-            device_id = event.anonymous_id or device.id
-        else:
-            device_id = device.id or event.anonymous_id
+        first, second = device.id, event.anonymous_id  # AMP-DEV-01
+        device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
         if device_id:
             fields["device_id"] = device_id
             if (len(device_id) < 12 or device_id[0] in " 0") and device_id.strip().lower() in _REFUSED_IDS:
-                raise _refused(
-                    device_id, "/anonymousId" if device_id == event.anonymous_id else "/context/device/id"
-                )
+                raise _refused(device_id, "/anonymousId" if device_id == event.anonymous_id else "/context/device/id")
         if event.user_id is None:
             if not device_id:
                 message = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
                 raise Refusal(Code.NO_USER_ANON_ID, message)
-        elif (
-            len(event.user_id) < 12 or event.user_id[0] in " 0"
-        ) and event.user_id.strip().lower() in _REFUSED_IDS:
+        elif (len(event.user_id) < 12 or event.user_id[0] in " 0") and event.user_id.strip().lower() in _REFUSED_IDS:
             raise _refused(event.user_id, "/userId")
         library, system = context.library.name, context.os.name
         place, family = platform(library, device.type, system)
@@ -171,17 +177,13 @@ def option(options: dict[str, Any], snake: str, camel: str) -> Any:
 
 
 def _refused(value: str, path: str) -> Refusal:
-    message = (
-        f"Amplitude refuses the id {msgspec.json.encode(value).decode()}. Send the user's real id, or none."
-    )
+    message = f"Amplitude refuses the id {msgspec.json.encode(value).decode()}. Send the user's real id, or none."
     return Refusal(Code.VENDOR_WOULD_REFUSE, message, path)
 
 
 @lru_cache(maxsize=4096)
-def platform(
-    library: str | None, device_type: str | None, os_name: str | None
-) -> tuple[str | None, str | None]:
-    """Return the platform in cloud mode (AMP-CTX-09), and `iOS` or `Android` where it or the system is one (AMP-CTX-11)."""
+def platform(library: str | None, device_type: str | None, os_name: str | None) -> tuple[str | None, str | None]:
+    """Return the platform in cloud mode (AMP-CTX-09), and the family, iOS or Android, if there is one (AMP-CTX-11)."""
     found = _LIBRARIES.get(library) or device_type or (os_name.lower() if os_name else library)
     place = _SPELLINGS.get(found.lower(), found) if found else None
     families = [one for one in (place, _SPELLINGS.get((os_name or "").lower())) if one in ("iOS", "Android")]

@@ -61,8 +61,8 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
     device (AMP-GEN-04). What is null or missing leaves its field out (AMP-GEN-10), and context keys without a row
     below are dropped (AMP-CTX-19). Mapping is a function of event and settings and changes neither (AMP-GEN-09).
 
-    Answers are read event by event: what a 400 names is refused and the rest goes out again, a 413 splits, 429 and 5xx are
-    retried, a wrong key stops everything (AMP-HTTP-12).
+    Answers are read event by event: what a 400 names is refused and the rest goes out again, a 413 splits, 429 and
+    5xx are retried, a wrong key stops everything (AMP-HTTP-12).
     """
 
     name = "Amplitude"
@@ -90,9 +90,7 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
     identify = Endpoint(
         "POST",
         _api("/identify"),
-        body=form_body(
-            {"api_key": setting("api_key"), "identification": ITEMS, "options": {"min_id_length": 1}}
-        ),
+        body=form_body({"api_key": setting("api_key"), "identification": ITEMS, "options": {"min_id_length": 1}}),
         batch=Batch(items=2000, bytes=1_000_000),
         read=read_form,
         doc="User properties and group membership. AMP-HTTP-03, AMP-HTTP-09.",

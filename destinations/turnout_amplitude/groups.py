@@ -45,7 +45,7 @@ class GroupRules(_Base):
 
     @rule("group", when=("group_type_trait", "group_value_trait"))
     def group_described(self, call: Call) -> Iterator[Item]:
-        """Send all traits as properties of the group. AMP-GROUP-02, AMP-HTTP-04; not for a legacy group, AMP-GROUP-05."""
+        """Send all traits as properties of the group, unless it is a legacy group. AMP-GROUP-02, AMP-HTTP-04."""
         mapped = self._mapped(call)
         if mapped is not None:
             kind, value = mapped

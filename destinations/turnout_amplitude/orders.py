@@ -50,9 +50,7 @@ class OrderRules(_Base):
         """
         per_product, order = self.config.track_revenue_per_product, call.event.properties
         return [
-            call.event_item(
-                "Product Purchased", product, _product_revenue(product, order) if per_product else None
-            )
+            call.event_item("Product Purchased", product, _product_revenue(product, order) if per_product else None)
             for product in _products(call)
         ]
 
@@ -79,9 +77,7 @@ class OrderRules(_Base):
 
 def _products(call: Call) -> list[dict[str, Any]]:
     products = call.event.properties.get("products")
-    return (
-        [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
-    )
+    return [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
 
 
 def _order_revenue(properties: dict[str, Any]) -> dict[str, Any]:
@@ -123,9 +119,7 @@ def _multiplied(price: float, quantity: float) -> float | None:
 def _reduced(product: dict[str, Any]) -> dict[str, Any]:
     """Return a product with productId, sku, name, price, quantity (by default 1) and category only."""
     kept = {key: product[key] for key in _KEPT if product.get(key) is not None}
-    product_id = next(
-        (product[key] for key in ("productId", "product_id") if product.get(key) is not None), None
-    )
+    product_id = next((product[key] for key in ("productId", "product_id") if product.get(key) is not None), None)
     if product_id is not None:
         kept["productId"] = product_id
     quantity = product.get("quantity")

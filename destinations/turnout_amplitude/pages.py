@@ -23,19 +23,28 @@ class PageRules(_Base):
 
     @rule("page", "screen", when="track_all_pages")
     def any_page(self, call: Call) -> Item:
-        """Send `Loaded a Page` (or `Screen`) for every page or screen call. AMP-PAGE-01, AMP-PAGE-04 to AMP-PAGE-09, AMP-PAGE-18, AMP-PAGE-19."""
+        """Send `Loaded a Page` (or `Screen`) for every page or screen call.
+
+        AMP-PAGE-01, AMP-PAGE-04 to AMP-PAGE-09, AMP-PAGE-18, AMP-PAGE-19.
+        """
         return self._viewed(call, f"Loaded a {call.event.type.capitalize()}")
 
     @rule("page", "screen", when="track_categorized_pages")
     def categorized_page(self, call: Call) -> Item | None:
-        """Send `Loaded {category} Page` (`Viewed {category} Screen`) when there is a category. AMP-PAGE-03, AMP-PAGE-06."""
+        """Send `Loaded {category} Page` (`Viewed {category} Screen`) when there is a category.
+
+        AMP-PAGE-03, AMP-PAGE-06.
+        """
         if not (call.event.category or "").strip():
             return None
         return self._viewed(call, self._title(call, call.event.category))
 
     @rule("page", "screen", when="track_named_pages")
     def named_page(self, call: Call) -> Item | None:
-        """Send `Loaded {category} {name} Page` (`Viewed … Screen`) when there is a name. AMP-PAGE-02, AMP-PAGE-06, AMP-PAGE-07."""
+        """Send `Loaded {category} {name} Page` (`Viewed … Screen`) when there is a name.
+
+        AMP-PAGE-02, AMP-PAGE-06, AMP-PAGE-07.
+        """
         if not (call.event.name or "").strip():
             return None
         return self._viewed(call, self._title(call, call.event.category, call.event.name))

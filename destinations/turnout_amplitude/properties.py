@@ -28,7 +28,8 @@ _OPERATORS = frozenset(
 def about_user(event: Event, utm: bool, query: tuple[str, ...]) -> dict[str, Any]:
     """Return the user properties of a track, page or screen event: `context.traits`, `id`, UTM, query string.
 
-    AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04. `query` are the names that `map_query_params` gives user properties.
+    `query` are the names that `map_query_params` gives user properties. AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13,
+    AMP-TRACK-04.
     """
     found = event.context.traits.copy()
     if event.user_id is not None:

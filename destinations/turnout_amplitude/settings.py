@@ -52,9 +52,7 @@ class AmplitudeSettings(Settings):
     track_categorized_pages = flag(
         "An event for every page or screen that has a category.", platforms="SBA", rules=("AMP-PAGE-03",)
     )
-    track_all_pages = flag(
-        "A generic event for every page or screen.", platforms="SBIA", rules=("AMP-PAGE-04",)
-    )
+    track_all_pages = flag("A generic event for every page or screen.", platforms="SBIA", rules=("AMP-PAGE-04",))
     track_all_pages_v2 = flag(
         "Track All Screens: `Loaded a Screen` for every screen.", platforms="IA", rules=("AMP-PAGE-18",)
     )
@@ -71,21 +69,13 @@ class AmplitudeSettings(Settings):
     use_advertising_id_for_device_id = flag(
         "Take the device id from the advertising id first.", platforms="IA", rules=("AMP-DEV-11",)
     )
-    device_id_from_url_param = flag(
-        "Take the device id from the URL parameter `amp_device_id`.", platforms="B"
-    )
+    device_id_from_url_param = flag("Take the device id from the URL parameter `amp_device_id`.", platforms="B")
     traits_to_increment = names(
         "Traits that are added to a number (`$add`).", platforms="SBIA", rules=("AMP-IDENT-08",)
     )
-    traits_to_set_once = names(
-        "Traits that are set only once (`$setOnce`).", platforms="SBIA", rules=("AMP-IDENT-09",)
-    )
-    traits_to_append = names(
-        "Traits appended to a list (`$append`).", platforms="SIA", rules=("AMP-IDENT-10",)
-    )
-    traits_to_prepend = names(
-        "Traits put in front of a list (`$prepend`).", platforms="SIA", rules=("AMP-IDENT-10",)
-    )
+    traits_to_set_once = names("Traits that are set only once (`$setOnce`).", platforms="SBIA", rules=("AMP-IDENT-09",))
+    traits_to_append = names("Traits appended to a list (`$append`).", platforms="SIA", rules=("AMP-IDENT-10",))
+    traits_to_prepend = names("Traits put in front of a list (`$prepend`).", platforms="SIA", rules=("AMP-IDENT-10",))
     use_log_revenue_v2 = flag(
         "Device revenue events in their second form.", default=True, key="useLogRevenueV2", platforms="BIA"
     )
@@ -95,12 +85,8 @@ class AmplitudeSettings(Settings):
     track_products_once = flag(
         "An order as one event that keeps its products.", platforms="SB", rules=("AMP-ORDER-11",)
     )
-    group_type_trait = text(
-        "The group trait that holds the group's type.", platforms="SBIA", rules=("AMP-GROUP-01",)
-    )
-    group_value_trait = text(
-        "The group trait that holds the group's value.", platforms="SBIA", rules=("AMP-GROUP-01",)
-    )
+    group_type_trait = text("The group trait that holds the group's type.", platforms="SBIA", rules=("AMP-GROUP-01",))
+    group_value_trait = text("The group trait that holds the group's value.", platforms="SBIA", rules=("AMP-GROUP-01",))
     enable_alias = flag(
         "Forward alias calls to the user mapping API.",
         key="sendAlias",
@@ -113,9 +99,7 @@ class AmplitudeSettings(Settings):
         platforms="SB",
         rules=("AMP-TRACK-04",),
     )
-    append_fields_to_event_props = mapping(
-        "Fields of the event to copy into event properties.", platforms="B"
-    )
+    append_fields_to_event_props = mapping("Fields of the event to copy into event properties.", platforms="B")
     track_utm_properties = flag(
         "UTM parameters as user properties.", default=True, platforms="SB", rules=("AMP-CTX-13",)
     )
@@ -129,14 +113,10 @@ class AmplitudeSettings(Settings):
     use_custom_amplitude_properties = flag(
         "Keep `country` and `language` in event properties.", platforms="S", rules=("AMP-CTX-23",)
     )
-    include_raw_user_agent = flag(
-        "Send the user agent as `user_agent`.", platforms="SBIA", rules=("AMP-CTX-21",)
-    )
+    include_raw_user_agent = flag("Send the user agent as `user_agent`.", platforms="SBIA", rules=("AMP-CTX-21",))
     track_session_events = flag("Accepted; has no effect.", platforms="IA")
     batch_events = flag("Queue browser events before sending.", platforms="B")
-    event_upload_threshold = integer(
-        "The queue size that triggers a send.", default=30, minimum=1, platforms="B"
-    )
+    event_upload_threshold = integer("The queue size that triggers a send.", default=30, minimum=1, platforms="B")
     event_upload_period_millis = integer(
         "The queue age in ms that triggers a send.", default=30_000, minimum=1, platforms="B"
     )

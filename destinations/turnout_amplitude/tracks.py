@@ -54,9 +54,7 @@ class TrackRules(_Base):
         """
         event = call.event
         if event.event in _RESERVED:
-            message = (
-                f"Amplitude keeps the event name {event.event!r} for itself. Call the event something else."
-            )
+            message = f"Amplitude keeps the event name {event.event!r} for itself. Call the event something else."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, "/event")
         properties = event.properties
         removed, native = self.removed, None

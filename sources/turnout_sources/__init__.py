@@ -1,1 +1,1 @@
-"""The sources that come with turnout: each turns a foreign payload into events. The first arrive with a later version."""
+"""The sources that come with turnout: each turns a foreign payload into events. None has arrived yet."""

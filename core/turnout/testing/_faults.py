@@ -52,9 +52,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return what differs from a fault that does nothing, for the ledger."""
         plain = Fault()
         return {
-            name: value
-            for name in self.__struct_fields__
-            if (value := getattr(self, name)) != getattr(plain, name)
+            name: value for name in self.__struct_fields__ if (value := getattr(self, name)) != getattr(plain, name)
         }
 
     def answer(self, default_body: Any, effect: dict[str, Any]) -> Answer:
@@ -98,9 +96,7 @@ def fault_from(options: object) -> Fault:
     if isinstance(options, dict):
         for name in options:
             if name not in Fault.__struct_fields__:
-                raise ConfigError(
-                    f"Unknown fault option {name!r}.{did_you_mean(str(name), Fault.__struct_fields__)}"
-                )
+                raise ConfigError(f"Unknown fault option {name!r}.{did_you_mean(str(name), Fault.__struct_fields__)}")
     try:
         fault = msgspec.convert(options, Fault)
     except msgspec.ValidationError as error:

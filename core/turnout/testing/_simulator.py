@@ -123,9 +123,7 @@ class Simulator:
         """
         self._order(steps(path, answers))
 
-    def check(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> Answer:
+    def check(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Answer one request without a server, by the code that the ASGI app runs.
 
         `path` may hold a query string. A fault's delay is not waited for; one that sends no answer raises
@@ -147,9 +145,7 @@ class Simulator:
         with _server().serving(self, host, port) as url:
             yield url
 
-    def run(
-        self, host: str = "127.0.0.1", port: int = 0, announce: Callable[[str], object] | None = None
-    ) -> None:
+    def run(self, host: str = "127.0.0.1", port: int = 0, announce: Callable[[str], object] | None = None) -> None:
         """Serve in the foreground until Ctrl-C.
 
         `announce` gets the URL once it can be used; by default the URL is printed.
@@ -295,10 +291,7 @@ async def _respond(scope: Message, receive: Receive, send: Send, answer: Answer,
         await _stay_silent(scope, receive, hang=fault.hang)
         return
     headers, data = answer.encoded()
-    raw = [
-        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
-        for name, value in headers.items()
-    ]
+    raw = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     await send({"type": "http.response.body", "body": data})
 
