@@ -210,7 +210,7 @@ def _fill(value: Any, config: Config) -> Any:
 def _bind_json(template: Any, config: Config) -> BoundBody:
     before, mark, after = encode(_fill(template, config)).partition(_ENCODED_MARK)
     if not mark or _ENCODED_MARK in after:
-        raise PluginError("A body template needs ITEMS (or ITEM) in one place.")
+        raise PluginError("A body template needs ITEMS in one place (or ITEM).")
     if _holds_item(template):
         return BoundBody(before, after, b"", b"", b"", bare=True, single=True)
     return BoundBody(before, after, b"[", b",", b"]")

@@ -99,7 +99,7 @@ def _collect(made: Any, rule: str, items: list[Item], destination: Destination, 
             raise _bad_result(one)
 
 
-class _BadResult(TypeError):  # noqa: N818 - its name is shown to the plugin's author
+class _BadResult(TypeError):
     pass
 
 
