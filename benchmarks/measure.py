@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from turnout.delivery import take
 from turnout.dispatcher import Dispatcher
 from turnout.mapping import map_event
 from turnout.packing import waves
@@ -120,7 +121,7 @@ def _pass(dispatch: Dispatcher, lines: Sequence[bytes]) -> tuple[int, int, int, 
     gc.collect()
     for chunk in _chunks(lines):
         started = _clock()
-        rows = [dispatch.plan(line) for line in chunk]
+        rows = take(map(dispatch.plan, chunk), len(chunk))  # as `send` does
         bodies = _pack([plan for row in rows for plan in row])
         turnout += _clock() - started
         vendor = [orjson.loads(item.data) for row in rows for plan in row for item in plan.items]

@@ -14,7 +14,25 @@ from typing import Any
 
 import pytest
 
-from turnout import ConfigError, Dispatcher, Drop, Event, Normaliser, SettingsError, Tally, hookimpl
+from turnout import (
+    ITEMS,
+    ConfigError,
+    Destination,
+    Dispatcher,
+    Drop,
+    Endpoint,
+    Event,
+    Item,
+    Normaliser,
+    Settings,
+    SettingsError,
+    Tally,
+    hookimpl,
+    json_body,
+    rule,
+    setting,
+)
+from turnout.settings import flag, text
 
 Make = Callable[..., dict[str, Any]]
 
@@ -382,3 +400,36 @@ def test_nothing_to_send_is_nothing(bench: Any) -> None:
     assert bench.dispatcher().send([]) == []
     assert Dispatcher({}).send([{"type": "track"}]) == []
     assert bench.vendor.ledger == []
+
+
+def test_destinations_that_map_alike_are_mapped_once() -> None:
+    """Instances whose settings differ in routing only share one mapping, and each keeps its own account and id."""
+    made = []
+
+    class CountedSettings(Settings):
+        key = text("The key.", required=True, secret=True, routing=True)
+        loud = flag("In capitals.")
+
+    class Counted(Destination):
+        name = "Counted"
+        settings = CountedSettings
+        events = Endpoint("POST", "https://counted.example/x", body=json_body({"key": setting("key"), "events": ITEMS}))
+
+        @rule("track")
+        def tracked(self, event: Event) -> Item:
+            made.append(self.id)
+            return self.events.item({"name": (event.event or "").upper() if self.config.loud else event.event})
+
+    targets = [
+        Counted({"key": "key-one"}, id="one"),
+        Counted({"key": "key-two"}, id="two"),
+        Counted({"key": "key-three", "loud": True}, id="three"),
+    ]
+    plans = Dispatcher(targets).plan({"type": "track", "event": "sung", "userId": "u"})
+    assert made == ["one", "three"]
+    assert [plan.destination for plan in plans] == ["one", "two", "three"]
+    assert [plan.requests[0].body for plan in plans] == [
+        b'{"key":"key-one","events":[{"name":"sung"}]}',
+        b'{"key":"key-two","events":[{"name":"sung"}]}',
+        b'{"key":"key-three","events":[{"name":"SUNG"}]}',
+    ]

@@ -26,6 +26,8 @@ GUIDES = sorted(path.name for path in (DOCS / "guides").glob("*.md"))
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 
 _BLOCK = re.compile(r"(?:^`(?P<name>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+# What would change what a command writes.
+_SETS = ("CI", "BUILD_NUMBER", "PIP", "PYTEST", "TURNOUT", "AMPLITUDE")
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)[^)]*\)")
 
 
@@ -65,7 +67,7 @@ class Shell:
         self.folder.mkdir()
         self._background: list[subprocess.Popen[str]] = []
         binaries = _environment(folder / "env")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PIP", "TURNOUT"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETS)}
         self._environ = kept | {
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "110",
@@ -73,9 +75,8 @@ class Shell:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INDEX": "1",
             "PIP_NO_DEPS": "1",
-            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it as the value of "build isolation"
         }
-        # Only this one turns isolation off: pip reads the value of a "no" option as it stands.
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the guide."""
@@ -122,7 +123,7 @@ def _environment(folder: Path) -> Path:
     Path(theirs, "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n", encoding="utf-8")
     for name, code in {
         "pip": "from pip._internal.cli.main import main",
-        "pytest": "from pytest import console_main as main",
+        "pytest": "from pytest import main",
         "turnout": "from turnout.cli import main",
     }.items():
         script = binaries / name

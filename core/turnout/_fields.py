@@ -48,6 +48,8 @@ class Options(TypedDict, total=False):
     """Segment's key for the setting; without it the name in camelCase."""
     requires: str
     """The name of another setting that must be set when this one is."""
+    routing: bool
+    """The setting says where requests go and under which account, and no rule reads it."""
     platforms: str
     """For the documentation: the platforms that the setting has an effect on."""
     rules: tuple[str, ...]

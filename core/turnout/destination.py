@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from turnout.copies import Copy, Derived
-from turnout.endpoint import Endpoint, Item
+from turnout.endpoint import BoundEndpoint, Endpoint, Item
 from turnout.errors import PluginError, TurnoutError, did_you_mean
 from turnout.event import CALL_TYPES, Event
 from turnout.plugins import DESTINATIONS, installed, load
@@ -120,7 +120,7 @@ class Destination:
 
     def _configure(self, config: Config) -> None:
         self.config = config
-        self.endpoints: dict[str, Endpoint] = {}
+        self.endpoints: dict[str, BoundEndpoint] = {}
         for endpoint in declared_endpoints(type(self)):
             self.endpoints[endpoint.name] = bound = endpoint.bind(config, self.name)
             setattr(self, endpoint.name, bound)
@@ -155,6 +155,16 @@ class Destination:
         Override it to work out once what several rules need. It may raise `Refusal` or `Drop`.
         """
         return event
+
+    @property
+    def mapping_key(self) -> tuple[type, bytes]:
+        """Return what the mapping depends on: the class, and every setting that is not marked `routing`.
+
+        Destinations with equal keys make the same items of an event, so a dispatcher maps it once for all of them.
+        """
+        fields = self.settings().load_fields
+        read = {name: self.config[name] for name in sorted(self.config) if not fields[name].metadata.get("routing")}
+        return type(self), msgspec.json.encode(read)
 
     @property
     def twin(self) -> Destination:

@@ -16,7 +16,7 @@ from turnout.destination import Destination, load_destination
 from turnout.errors import ConfigError, Drop, Refusal
 from turnout.event import Event
 from turnout.hooks import Hooks
-from turnout.mapping import map_event
+from turnout.mapping import map_event, rebound
 from turnout.normalise import Normaliser
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
@@ -54,6 +54,7 @@ class Dispatcher:
         self.send_settings = send or SendSettings.configure({}, owner="[send]")
         self.transport = transport
         self._targets = tuple(self.destinations.values())
+        self._leaders = _leaders(self._targets)
 
     @classmethod
     def from_config(
@@ -96,9 +97,18 @@ class Dispatcher:
             return self._all(accepted, Outcome.FAILED, error.reason)
         except Refusal as refusal:
             return self._all(event, Outcome.INVALID, refusal.reason)
-        plans = [map_event(target, accepted) for target in self._targets]
+        plans = self._mapped(accepted) if self._leaders else [map_event(target, accepted) for target in self._targets]
         if self.hooks.planned:
             self._observe(accepted, plans)
+        return plans
+
+    def _mapped(self, event: Event) -> list[Plan]:
+        """Return the plans of all destinations, mapping once for those that map alike."""
+        plans: list[Plan] = []
+        for number, target in enumerate(self._targets):
+            first = plans[self._leaders[number]] if number in self._leaders else None
+            same = first is not None and first.outcome is Outcome.PLANNED
+            plans.append(rebound(first, target) if first and same else map_event(target, event))
         return plans
 
     def _changed(self, event: Event) -> Event:
@@ -223,6 +233,17 @@ def _call(observe: Callable[..., None], **given: object) -> None:
 
 def _named_hook(function: Callable[..., object]) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"
+
+
+def _leaders(targets: Iterable[Destination]) -> dict[int, int]:
+    """Return, for each destination that maps like one before it, the number of that one."""
+    first: dict[object, int] = {}
+    leaders: dict[int, int] = {}
+    for number, target in enumerate(targets):
+        leader = first.setdefault(target.mapping_key, number)
+        if leader != number:
+            leaders[number] = leader
+    return leaders
 
 
 def _named(destinations: Mapping[str, Destination] | Iterable[Destination]) -> dict[str, Destination]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec.structs import force_setattr
 
 from turnout._context import Context
 from turnout._json import Object, compact, fresh, too_deep
@@ -18,7 +16,6 @@ __all__ = ["CALL_TYPES", "Context", "Event"]
 CALL_TYPES = ("page", "screen", "identify", "track", "group", "alias", "delete")
 """The call types of the common spec."""
 
-_T = TypeVar("_T")
 _Text = Annotated[str, msgspec.Meta(min_length=1)] | None
 _OBJECTS = ("properties", "traits", "integrations", "metadata")
 _IDS = {
@@ -99,23 +96,6 @@ class Event(
 
     brackets: None = msgspec.field(default=None, name=" brackets")
     """How many brackets open in `raw` (an int, which no JSON can set); None: objects nest at most nine deep."""
-    memo: None = msgspec.field(default=None, name=" memo")
-    """What `once` has made (a dict, which no JSON can set); not part of the event."""
-
-    def once(self, make: Callable[[Event], _T]) -> _T:
-        """Return `make(event)`, made once for this event however many destinations ask for it.
-
-        `make` must be pure, and the same object each time; nobody may change what it gave back.
-        """
-        memo: dict[object, Any] | None = self.memo
-        if memo is None:
-            memo = {}
-            force_setattr(self, "memo", memo)
-        elif make in memo:
-            found: _T = memo[make]
-            return found
-        made = memo[make] = make(self)
-        return made
 
     def too_deep(self, limit: int) -> str | None:
         """Return the JSON Pointer of an object or list below `limit` levels of properties or traits, or None.
@@ -156,10 +136,7 @@ class Event(
     def copy(self) -> Event:
         """Return an equal event that shares no object and no list with this one."""
         objects = {name: fresh(getattr(self, name)) for name in _OBJECTS}
-        return msgspec.structs.replace(self, context=self.context.copy(), memo=None, **objects)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, ({name: getattr(self, name) for name in self.__struct_fields__ if name != "memo"},)
+        return msgspec.structs.replace(self, context=self.context.copy(), **objects)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event):
@@ -169,10 +146,6 @@ class Event(
     def __repr__(self) -> str:
         named = f", event={self.event!r}" if self.event else ""
         return f"Event(type={self.type!r}, message_id={self.message_id!r}{named})"
-
-
-def _restored(values: dict[str, Any]) -> Event:
-    return Event(**values)
 
 
 def _iso(time: datetime) -> str:

@@ -79,6 +79,17 @@ def map_event(destination: Destination, event: Event) -> Plan:
     return plan if items else _without_items(plan, Outcome.DROPPED, _nothing(destination, event))
 
 
+def rebound(plan: Plan, destination: Destination) -> Plan:
+    """Return the plan that `destination`, which maps like the destination of `plan`, has for the same event."""
+    endpoints = destination.endpoints
+    items = [Item(endpoints[item.endpoint.name], item.data, item.key, item.rule) for item in plan.items]
+    for note in plan.notes:
+        _tell(note, destination, plan)
+    return Plan(
+        plan.message_id, destination.id, Outcome.PLANNED, None, items, plan.user, plan.event, destination, plan.notes
+    )
+
+
 def _without_items(plan: Plan, outcome: Outcome, reason: Reason) -> Plan:
     plan.outcome, plan.reason, plan.items = outcome, reason, []
     return plan
@@ -92,11 +103,16 @@ def _collect(made: Any, rule: str, items: list[Item], destination: Destination, 
             one.rule = rule
             items.append(one)
         elif isinstance(one, Note):
-            text = redact(one.message, destination.config.secret_values)
-            place = f" ({one.path})" if one.path else ""
-            _logger.warning("%s at %s: %s%s", plan.message_id, destination.id, text, place)
+            plan.notes = (*plan.notes, one)
+            _tell(one, destination, plan)
         else:
             raise _bad_result(one)
+
+
+def _tell(note: Note, destination: Destination, plan: Plan) -> None:
+    text = redact(note.message, destination.config.secret_values)
+    place = f" ({note.path})" if note.path else ""
+    _logger.warning("%s at %s: %s%s", plan.message_id, destination.id, text, place)
 
 
 class _BadResult(TypeError):

@@ -104,7 +104,12 @@ class Normaliser:
         """Set the four times: `timestamp = receivedAt - (sentAt - originalTimestamp)`, with its fallbacks."""
         given, received = event.sent_at, event.received_at
         time, original = event.timestamp, event.original_timestamp
-        if given is not None and received is original is UNSET and _plain(time) and _plain(given):
+        if (
+            given is not None
+            and received is original is UNSET is not time
+            and time.tzinfo is given.tzinfo is UTC
+            and not (time.microsecond % 1000 or given.microsecond % 1000)
+        ):
             # The usual case outside a gateway: the sender's stamps stay what they are.
             force_setattr(event, "received_at", given)
             force_setattr(event, "original_timestamp", time)
@@ -152,11 +157,6 @@ class Normaliser:
 
 def _corrected(original: datetime, sent: datetime | None, received: datetime) -> datetime:
     return original if sent is None else received - (sent - original)
-
-
-def _plain(time: datetime) -> bool:
-    """Tell whether a time is in UTC and to the millisecond already, and was given at all."""
-    return time.tzinfo is UTC and not time.microsecond % 1000 and time is not UNSET
 
 
 def _complete(event: Event) -> bool:

@@ -37,6 +37,8 @@ class Plan(msgspec.Struct):
     event: Event | None = None
     """The event that was mapped; None when it could not be accepted."""
     target: Destination | None = None
+    notes: tuple[Note, ...] = ()
+    """What rules left out on purpose, and why."""
 
     @property
     def requests(self) -> list[Request]:

@@ -188,7 +188,8 @@ class Settings(Section):
     """The base of every destination's and source's settings schema."""
 
     base_url = url(
-        "Replaces the scheme and host of every endpoint (http(s)://host[:port][/prefix]), for simulators and proxies."
+        "Replaces the scheme and host of every endpoint (http(s)://host[:port][/prefix]), for simulators and proxies.",
+        routing=True,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from turnout import Event, Item, share
@@ -22,7 +21,7 @@ _NO_OPTIONS: dict[str, Any] = {}
 class Call:
     """One event on its way to Amplitude: its options, and the items that it becomes."""
 
-    __slots__ = ("_amplitude", "_items", "event", "options")
+    __slots__ = ("_amplitude", "_fields", "_items", "_shared", "event", "options")
 
     def __init__(self, amplitude: Amplitude, event: Event) -> None:
         self._amplitude = amplitude
@@ -45,14 +44,20 @@ class Call:
         amplitude, event, number = self._amplitude, self.event, self._items
         self._items = number + 1
         insert_id = f"{event.message_id}-{number}" if number else event.message_id
-        own = {} if number else event.once(amplitude.fields).copy()
+        if number == 0:
+            self._fields = amplitude.fields(event, self.options)
+            own = self._fields.copy()
+        else:
+            own = {}
+            if number == 1:
+                self._shared = share(self._fields)
         own["event_type"] = event_type
         own["insert_id"] = insert_id
         if properties:
             own["event_properties"] = properties
         if native:
             own.update(native)
-        return amplitude.target.item(own, event.once(amplitude.shared) if number else b"", insert_id)
+        return amplitude.target.item(own, self._shared if number else b"", insert_id)
 
 
 def options_of(event: Event, name: str) -> dict[str, Any]:
@@ -61,18 +66,13 @@ def options_of(event: Event, name: str) -> dict[str, Any]:
     return options if options.__class__ is dict else _NO_OPTIONS
 
 
-@lru_cache(maxsize=256)
 def event_fields(
-    name: str, anonymous_first: bool, raw_agent: bool, utm: bool, query: tuple[str, ...]
-) -> tuple[Callable[[Event], dict[str, Any]], Callable[[Event], bytes]]:
-    """Return two functions that make the fields of all events of a call (AMP-ORDER-13): as a dict, and encoded.
-
-    Equal settings get the same functions, so that several instances share what `Event.once` keeps.
-    """
+    anonymous_first: bool, raw_agent: bool, utm: bool, query: tuple[str, ...]
+) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
+    """Return the function that makes the fields of all events of a call, from event and options (AMP-ORDER-13)."""
     read = context_reader(anonymous_first, raw_agent)
 
-    def fields(event: Event) -> dict[str, Any]:
-        options = options_of(event, name)
+    def fields(event: Event, options: dict[str, Any]) -> dict[str, Any]:
         made = read(event, options)
         user_properties = about_user(event, utm, query)
         if user_properties:
@@ -86,10 +86,7 @@ def event_fields(
                 made["event_id"] = event_id
         return made
 
-    def shared(event: Event) -> bytes:
-        return share(event.once(fields))
-
-    return fields, shared
+    return fields
 
 
 def event_groups(groups: Any) -> dict[str, Any]:

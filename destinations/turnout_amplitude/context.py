@@ -124,7 +124,6 @@ _REFUSED_IDS = frozenset(
 _copied = compile_copies(COPIES, {"library": "turnout"})
 
 
-@lru_cache(maxsize=256)
 def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
     """Return the function that makes what events and identifications have in common: ids, time, context, session.
 

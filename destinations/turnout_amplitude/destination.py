@@ -127,12 +127,12 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
         flags = (config.prefer_anonymous_id_for_device_id, config.include_raw_user_agent)
         self.context = context_reader(*flags)
-        self.fields, self.shared = event_fields(self.name, *flags, config.track_utm_properties, query)
+        self.fields = event_fields(*flags, config.track_utm_properties, query)
         self.removed = removed_properties(self.config)
 
     def prepare(self, event: Event) -> Call:
         """Return the call that the rules work with; raise `Refusal` for what Amplitude finds nested too deeply."""
-        if (deep := event.too_deep(_DEEPEST)) is not None:
+        if event.brackets is not None and (deep := event.too_deep(_DEEPEST)) is not None:
             message = f"Amplitude refuses objects that nest deeper than {_DEEPEST} levels. Flatten them."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, deep)
         return Call(self, event)

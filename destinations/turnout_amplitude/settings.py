@@ -18,6 +18,7 @@ class AmplitudeSettings(Settings):
 
     api_key = text(
         "API key of the Amplitude project.",
+        routing=True,
         required=True,
         secret=True,
         platforms="SBIA",
@@ -40,6 +41,7 @@ class AmplitudeSettings(Settings):
         ["US", "EU"],
         default="US",
         synonyms={"north_america": "US", "europe": "EU", "": "US"},
+        routing=True,
         platforms="S",
         rules=("AMP-HTTP-06",),
     )
