@@ -86,10 +86,13 @@ def _make_test(path: Path) -> Any:
         from turnout.cases import Case
         from turnout.errors import ConfigError
 
+        wrong = ""
         try:
             plans = Case.load(path).plan()
         except ConfigError as error:
-            pytest.fail(str(error), pytrace=False)
+            wrong = str(error)
+        if wrong:
+            pytest.fail(wrong if str(path) in wrong else f"{path}: {wrong}", pytrace=False)
         assert plans == snapshot(extension_class=_extension())
 
     return case

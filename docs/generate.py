@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import itertools
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 
 import turnout
-from turnout import reasons
+from turnout import reasons, settings, testing
 from turnout.cli import main as command_line
 from turnout.destination import load_destination
 from turnout.docs import destination_page, table
@@ -54,16 +56,25 @@ def _members(kind: type) -> list[tuple[str, str]]:
 
 def python_page() -> str:
     """Return the page of public names."""
-    rows = []
-    for name in turnout.__all__:
-        value = getattr(turnout, name)
-        doc = inspect.getdoc(value) if callable(value) else ""
-        rows.append((f"`{name}`", (doc or "").split("\n\n")[0]))
-    head = [
-        "# Public names",
-        "What `import turnout` offers, under semantic versioning. `help(turnout.Dispatcher)` tells more.",
-    ]
-    return "\n\n".join([*head, table(("name", "what it is"), rows)]) + "\n"
+    parts = ["# Public names", "All under semantic versioning. `help(turnout.Dispatcher)` tells more."]
+    for module in (turnout, settings, testing):
+        rows = [(f"`{name}`", _first_line(module, name)) for name in module.__all__ if name != "__version__"]
+        parts += [f"## {module.__name__}", table(("name", "what it is"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _first_line(module: ModuleType, name: str) -> str:
+    """Return the first paragraph of a name's docstring; a constant's stands behind it in the source."""
+    value = getattr(module, name)
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return (inspect.getdoc(value) or "").split("\n\n")[0]
+    home = importlib.import_module(turnout._MODULES[name]) if module is turnout else module
+    body = ast.parse(inspect.getsource(home)).body
+    for constant, doc in itertools.pairwise(body):
+        named = isinstance(constant, ast.Assign) and ast.unparse(constant.targets[0]) == name
+        if named and isinstance(doc, ast.Expr):
+            return str(ast.literal_eval(doc.value)).split("\n\n")[0]
+    return (inspect.getdoc(value) or "").split("\n\n")[0]
 
 
 def cli_page() -> str:

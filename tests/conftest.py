@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from turnout import (
@@ -31,6 +32,10 @@ from turnout.settings import flag, text
 from turnout.testing import Answer, Call, Simulator
 
 pytest_plugins = ["pytester"]
+
+# Timing never decides a test.
+hypothesis.settings.register_profile("turnout", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("turnout")
 
 
 class AcmeSettings(Settings):

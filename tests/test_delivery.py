@@ -15,11 +15,14 @@ from turnout import (
     Answer,
     Batch,
     Code,
+    Dispatcher,
     Endpoint,
     Event,
     Fate,
     Item,
+    Outcome,
     Reason,
+    TurnoutError,
     Verdict,
     json_body,
     rule,
@@ -27,6 +30,7 @@ from turnout import (
 )
 from turnout.config import SendSettings
 from turnout.testing import Answer as Told
+from turnout_amplitude import Amplitude
 
 Make = Callable[..., dict[str, Any]]
 AGAIN = {"retry-after": "0"}
@@ -187,10 +191,10 @@ def test_a_vendor_that_is_back_gets_all_attempts_again(bench: Any, call: Make) -
 
 
 def test_one_transport_serves_several_destinations_and_calls(bench: Any, acme: Any, call: Make) -> None:
-    """An injected transport is used by every lane, and again by the next `send`; here over TCP."""
+    """A function that makes transports serves every lane, and again the next `send`; here over TCP."""
     with bench.vendor.serve() as url:
         both = [acme({"api_key": f"key-{name}", "base_url": url}, id=name) for name in ("one", "two")]
-        dispatcher = bench.dispatcher(*both, transport=httpx.AsyncHTTPTransport())
+        dispatcher = bench.dispatcher(*both, transport=httpx.AsyncHTTPTransport)
         for _ in range(2):
             settled = dispatcher.send([call("m-1"), call("m-2")])
             assert [row.outcome.value for row in settled] == ["delivered"] * 4
@@ -321,3 +325,35 @@ def test_whatever_a_vendor_answers_is_an_outcome(bench: Any, call: Make, answer:
     (row,) = bench.dispatcher().send([call("m-1")])
     assert row.outcome.value in ("delivered", "dead")
     assert row.reason is None or len(row.reason.message) < 400
+
+
+def test_a_lent_transport_stays_open() -> None:
+    """A transport that was given is used by one send after the other, and never closed; a function makes new ones."""
+    closed, made = [], []
+
+    class Watched(httpx.MockTransport):
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    def new() -> httpx.AsyncBaseTransport:
+        made.append(Watched(lambda request: httpx.Response(200)))
+        return made[-1]
+
+    event = {"type": "track", "event": "e", "userId": "user-1"}
+    lent = Dispatcher([Amplitude({"api_key": "k"}, id="a")], transport=Watched(lambda request: httpx.Response(200)))
+    assert [lent.send([event])[0].outcome for _ in range(2)] == [Outcome.DELIVERED] * 2
+    assert closed == []
+    owned = Dispatcher([Amplitude({"api_key": "k"}, id="a")], transport=new)
+    assert [owned.send([event])[0].outcome for _ in range(2)] == [Outcome.DELIVERED] * 2
+    assert closed == made
+    assert len(made) == 2
+
+
+def test_send_inside_a_loop_says_what_to_call() -> None:
+    """`send` in a running event loop names `send_async`."""
+
+    async def main() -> None:
+        Dispatcher([]).send([])
+
+    with pytest.raises(TurnoutError, match="send_async"):
+        asyncio.run(main())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from turnout.answer import Answer, Fate, Reader, Verdict, read_status
     from turnout.copies import Copy, Derived, compile_copies
     from turnout.destination import Destination, Made, load_destination, rule
-    from turnout.dispatcher import Dispatcher, Source
+    from turnout.dispatcher import Dispatcher
     from turnout.endpoint import (
         ITEM,
         ITEMS,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
     from turnout.event import CALL_TYPES, Context, Event
     from turnout.hooks import Tally, hookimpl
-    from turnout.normalise import Limits, Normaliser
+    from turnout.normalise import Limits, Normaliser, Source
     from turnout.packing import Request
     from turnout.plan import Note, Plan, Settled
     from turnout.reasons import Code, Outcome, Reason
@@ -46,7 +46,7 @@ _PLACES = {
     "turnout.answer": ("Answer", "Fate", "Reader", "Verdict", "read_status"),
     "turnout.copies": ("Copy", "Derived", "compile_copies"),
     "turnout.destination": ("Destination", "Made", "load_destination", "rule"),
-    "turnout.dispatcher": ("Dispatcher", "Source"),
+    "turnout.dispatcher": ("Dispatcher",),
     "turnout.endpoint": (
         "Auth",
         "Batch",
@@ -65,7 +65,7 @@ _PLACES = {
     "turnout.errors": ("ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
     "turnout.event": ("CALL_TYPES", "Context", "Event"),
     "turnout.hooks": ("Tally", "hookimpl"),
-    "turnout.normalise": ("Limits", "Normaliser"),
+    "turnout.normalise": ("Limits", "Normaliser", "Source"),
     "turnout.packing": ("Request",),
     "turnout.plan": ("Note", "Plan", "Settled"),
     "turnout.reasons": ("Code", "Outcome", "Reason"),

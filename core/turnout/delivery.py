@@ -19,11 +19,11 @@ from turnout.endpoint import Item
 from turnout.packing import Request, pack, waves
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
-from turnout.sending import Sender
+from turnout.sending import Sender, Transport
 from turnout.settings import Config, redact
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 __all__ = ["Deliverer", "take"]
 
@@ -45,7 +45,7 @@ class Deliverer:
     `settings` is the `[send]` section: `timeout_seconds` an answer, `attempts` for each item.
     """
 
-    def __init__(self, settings: Config, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, settings: Config, transport: Transport | None = None) -> None:
         self._settings = settings
         self._transport = transport
         self._lanes: dict[str, _Lane] = {}
@@ -112,7 +112,7 @@ class _Lane:
         name: str,
         target: Destination | None,
         settings: Config,
-        transport: httpx.AsyncBaseTransport | None,
+        transport: Transport | None,
     ) -> None:
         self.name = name
         self._secrets = target.config.secret_values if target else frozenset()

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from turnout import plugins
-from turnout.body import Source, encoded, is_batch, told_message_id
+from turnout.body import encoded, is_batch, told_message_id
 from turnout.config import Configuration, SendSettings, load_config
 from turnout.destination import Destination, load_destination
-from turnout.errors import ConfigError, Drop, Refusal
+from turnout.errors import ConfigError, Drop, Refusal, TurnoutError
 from turnout.event import Event
 from turnout.hooks import Hooks
 from turnout.mapping import map_event, rebound
-from turnout.normalise import Normaliser
+from turnout.normalise import Normaliser, Source
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config
 
 if TYPE_CHECKING:
-    import httpx
+    from turnout.sending import Transport
 
 __all__ = ["Dispatcher", "Source"]
 
@@ -35,7 +35,9 @@ class Dispatcher:
 
     It keeps no state: it can be pickled and used from several threads. `destinations` are configured
     destinations, or a mapping of ids to them. `hooks` are objects with `@turnout.hookimpl` functions.
-    `clock` and `new_id` are where times and missing message ids come from; `transport` is handed to httpx.
+    `clock` and `new_id` are where times and missing message ids come from. `transport` is handed to httpx: a
+    function that makes a transport, called for each destination of each send; or a transport, which is never
+    closed here and belongs to one event loop.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Dispatcher:
         clock: Callable[[], datetime] | None = None,
         new_id: Callable[[bytes], str] | None = None,
         send: Config | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.destinations = _named(destinations)
         self.hooks = Hooks(hooks)
@@ -176,11 +178,15 @@ class Dispatcher:
         """Deliver events now and return the outcome of each at each destination, in the order of the events.
 
         Nothing is kept: what could not be delivered within the attempts of `[send]` has the outcome `dead`.
-        Not to be called from a running event loop; use `send_async` there.
+        Raises `TurnoutError` inside a running event loop; use `send_async` there.
         """
         import asyncio
 
-        return asyncio.run(self.send_async(events))
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.send_async(events))
+        raise TurnoutError("send() can't wait inside a running event loop. Use: await dispatcher.send_async(events)")
 
     async def send_async(self, events: Iterable[Source]) -> list[Settled]:
         """Deliver events now, as `send` does, from asyncio."""

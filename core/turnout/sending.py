@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 
 import httpx
@@ -12,10 +13,30 @@ from turnout.answer import Answer
 from turnout.packing import Request
 from turnout.reasons import Code, Reason
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "Transport"]
 
 _CONNECTIONS = 5
 _LONGEST_ANSWER = 1_000_000
+
+
+Transport = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
+"""What is handed to httpx: a transport that stays its owner's to close, or a function that makes one for each lane."""
+
+
+class _Lent(httpx.AsyncBaseTransport):
+    """A transport that somebody else owns: a client uses it, and leaves it open."""
+
+    def __init__(self, owned: httpx.AsyncBaseTransport) -> None:
+        self._owned = owned
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._owned.handle_async_request(request)
+
+
+def _transport(given: Transport | None) -> httpx.AsyncBaseTransport | None:
+    if given is None:
+        return None
+    return _Lent(given) if isinstance(given, httpx.AsyncBaseTransport) else given()
 
 
 class Sender:
@@ -25,10 +46,12 @@ class Sender:
     proxy from the environment. A client with a large pool collapses, so a lane keeps at most five connections.
     """
 
-    def __init__(self, timeout: float, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, timeout: float, transport: Transport | None = None) -> None:
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self._timeout = timeout
-        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, transport=transport, trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, limits=limits, transport=_transport(transport), trust_env=False
+        )
 
     async def __aenter__(self) -> Sender:
         await self._client.__aenter__()
@@ -51,7 +74,8 @@ class Sender:
                 return await self._exchange(request)
         except (httpx.TimeoutException, TimeoutError) as error:
             return Reason(Code.TIMED_OUT, f"{host} did not answer in time ({type(error).__name__}).")
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError, RuntimeError) as error:
+            # RuntimeError: a lent transport whose connections belong to another event loop
             return Reason(Code.UNREACHABLE, f"{host} can't be reached: {str(error) or type(error).__name__}.")
 
     async def _exchange(self, request: Request) -> Answer:
