@@ -90,13 +90,17 @@ def _complaint(error: ValidationError) -> str:
     return f"must be {words}, but is {article(error.instance)}"
 
 
+def _a(call_type: str) -> str:
+    return f"{'An' if call_type[0] in 'ai' else 'A'} {call_type}"
+
+
 def _advice(code: Code) -> str:
     return _ADVICE.get(code, "Send it so, or leave it out.")
 
 
 def _missing(error: ValidationError, value: dict[str, Any], call_type: str) -> Refusal:
     if error.validator == "anyOf":
-        message = f"A {call_type} call has neither a `userId` nor an `anonymousId`. {_advice(Code.NO_USER_ANON_ID)}"
+        message = f"{_a(call_type)} call has neither a `userId` nor an `anonymousId`. {_advice(Code.NO_USER_ANON_ID)}"
         return Refusal(Code.NO_USER_ANON_ID, message)
     required: Any = error.validator_value
     return _lacking(next(key for key in required if key not in value), call_type)
@@ -104,7 +108,7 @@ def _missing(error: ValidationError, value: dict[str, Any], call_type: str) -> R
 
 def _lacking(key: str, call_type: str) -> Refusal:
     code = Code.EVENT_NOT_DEFINED if key == "event" else Code.ID_REQUIRED
-    return Refusal(code, f"A {call_type} call has no `{key}`. {_advice(code)}", f"/{key}")
+    return Refusal(code, f"{_a(call_type)} call has no `{key}`. {_advice(code)}", f"/{key}")
 
 
 def _impossible_time(value: dict[str, Any], path: Sequence[str | int]) -> Refusal:

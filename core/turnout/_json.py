@@ -115,13 +115,16 @@ def _malformed(raw: bytes, message: str) -> str:
         return "The input is empty. Send one JSON object for each event."
     if raw.startswith(b"\xef\xbb\xbf"):
         return "The input starts with a byte order mark (byte 0). Send UTF-8 without it."
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in raw[:4]:
+        return "The input looks like UTF-16. Send UTF-8."
     half = _half_pair(raw) if "surrogate" in message or "truncated" in message else None
     if half is not None:
         return f"A \\u escape is half of a surrogate pair (byte {half}). Send both, or UTF-8."
     text = message.removeprefix("JSON is malformed: ")
     if "truncated" in text:
         text = f"it ends too early (byte {len(raw)})"
-    return f"The input is not JSON: {text}. Send one JSON object for each event."
+    lone = ", all of it on one line" if raw.strip() == b"{" else ""
+    return f"The input is not JSON: {text}. Send one JSON object for each event{lone}."
 
 
 def encode_source(source: object) -> bytes:

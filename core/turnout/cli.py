@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,28 @@ __all__ = ["main"]
 class _Group(click.Group):
     """A group that shows a user's mistakes as one sentence and knows the nearest command."""
 
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command; every mistake ends in one sentence on stderr and exit code 2, Ctrl-C in 130."""
+        run: Any = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **options)
+        try:
+            code = run(*args, standalone_mode=False, **options)
+        except click.UsageError as error:
+            help_ = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
+            _Mistake(error.format_message() + help_).show()
+            sys.exit(2)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(130)
+        except OSError as error:
+            _Mistake(f"The output can't be written: {error.strerror}.").show()
+            _give_up_output()
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
@@ -36,6 +59,12 @@ class _Group(click.Group):
         except click.UsageError as error:
             hint = did_you_mean(args[0], self.commands) if args else ""
             raise click.UsageError(f"{error.message}{hint}", context) from None
+
+
+def _give_up_output() -> None:
+    """Keep the interpreter from writing at its end what can't be written."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class _Mistake(click.ClickException):
@@ -88,7 +117,7 @@ def plan(
 
     dispatcher = _dispatcher([destination], settings, config, clock=_clock(now), new_id=_hash)
     bad = False
-    out = sys.stdout.buffer
+    out = _standard_output()
     for record in _input(file):
         for plans in _plans(dispatcher, record):
             for one in plans:
@@ -98,6 +127,12 @@ def plan(
             out.flush()
     out.flush()
     sys.exit(1 if bad else 0)
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:
+        raise ConfigError("Standard output is closed. Send it to a file.")
+    return sys.stdout.buffer
 
 
 def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
@@ -276,6 +311,8 @@ def _input(file: str) -> Iterator[Record]:
 @contextlib.contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
+        if sys.stdin is None:
+            raise ConfigError("Standard input is closed. Name a file.")
         yield sys.stdin.buffer
         return
     with contextlib.ExitStack() as stack:

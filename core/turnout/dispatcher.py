@@ -20,7 +20,7 @@ from turnout.mapping import map_event, rebound
 from turnout.normalise import Normaliser, Source
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
-from turnout.settings import Config
+from turnout.settings import Config, redact
 
 if TYPE_CHECKING:
     from turnout.sending import Transport
@@ -57,6 +57,9 @@ class Dispatcher:
         self.transport = transport
         self._targets = tuple(self.destinations.values())
         self._leaders = _leaders(self._targets)
+        for target in self._targets:
+            for line in target.config.warnings:
+                _logger.warning("destination '%s': %s", target.id, line)
 
     @classmethod
     def from_config(
@@ -170,6 +173,8 @@ class Dispatcher:
 
     def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
         message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
+        secrets = frozenset(value for target in self._targets for value in target.config.secret_values)
+        reason = Reason(reason.code, redact(reason.message, secrets), reason.path)
         plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
         self._observe(event, plans)
         return plans

@@ -91,7 +91,9 @@ def rebound(plan: Plan, destination: Destination) -> Plan:
 
 
 def _without_items(plan: Plan, outcome: Outcome, reason: Reason) -> Plan:
-    plan.outcome, plan.reason, plan.items = outcome, reason, []
+    secrets = plan.target.config.secret_values if plan.target else ()
+    plan.outcome, plan.items = outcome, []
+    plan.reason = Reason(reason.code, redact(reason.message, secrets), reason.path)
     return plan
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "event_fields", "event_groups"]
 
+_LONG = 2**63
 _NO_OPTIONS: dict[str, Any] = {}
 
 
@@ -82,7 +83,7 @@ def event_fields(
             if groups:
                 made["groups"] = groups
             event_id = option(options, "event_id", "eventId")
-            if event_id.__class__ is int:
+            if event_id.__class__ is int and -_LONG <= event_id < _LONG:
                 made["event_id"] = event_id
         return made
 

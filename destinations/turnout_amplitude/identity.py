@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from turnout import Code, Destination, Item, Note, Refusal, rule
 from turnout_amplitude.call import Call, event_groups
 from turnout_amplitude.properties import Operations, beside_traits
+from turnout_amplitude.values import text_of
 
 __all__ = ["IdentityRules"]
 
@@ -31,9 +32,10 @@ class IdentityRules(_Base):
 
         AMP-IDENT-01 to AMP-IDENT-03, AMP-IDENT-05 to AMP-IDENT-19, AMP-CTX-13, AMP-TRACK-04.
         """
+        event, config = call.event, self.config
+        traits = event.traits if event.user_id is None else {**event.traits, "id": event.user_id}
         groups = event_groups(call.options.get("groups"))
-        beside = beside_traits(call.event, self.config) | groups
-        user_properties, notes = Operations(self.config).sort(call.event.traits, beside)
+        user_properties, notes = Operations(config).sort(traits, beside_traits(event, config) | groups)
         yield from notes
         fields = identification(call)
         if user_properties:
@@ -41,8 +43,9 @@ class IdentityRules(_Base):
         if groups:
             fields["groups"] = groups
         for option in ("paying", "start_version"):
-            if call.options.get(option) is not None:
-                fields[option] = call.options[option]
+            text = text_of(call.options.get(option))
+            if text is not None:
+                fields[option] = text
         yield self.identify.item(fields)
 
     @rule("alias", when="enable_alias")

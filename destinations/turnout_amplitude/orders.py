@@ -97,8 +97,8 @@ def _product_revenue(product: dict[str, Any], order: dict[str, Any]) -> dict[str
     if price is None or not quantity or (revenue := _multiplied(price, quantity)) is None:
         return {}
     native: dict[str, Any] = {"revenue": revenue}
-    if isinstance(quantity := whole(quantity), int):  # Amplitude takes whole quantities only
-        native.update(price=price, quantity=quantity)
+    if (pieces := whole(quantity)) is not None:  # Amplitude takes whole quantities only
+        native.update(price=price, quantity=pieces)
     product_id = first_text(product, "productId", "product_id")
     if product_id is not None:
         native["productId"] = product_id

@@ -42,13 +42,11 @@ def about_user(event: Event, utm: bool, query: tuple[str, ...]) -> dict[str, Any
 
 
 def beside_traits(event: Event, config: Config) -> dict[str, Any]:
-    """Return the user properties that an identify call sets beside its traits: `id`, UTM, query string.
+    """Return the user properties that an identify call sets beside its traits: UTM, query string.
 
-    AMP-IDENT-14, AMP-CTX-13, AMP-TRACK-04 (on identify always a user property).
+    AMP-CTX-13, AMP-TRACK-04 (on identify always a user property).
     """
     found: dict[str, Any] = {}
-    if event.user_id is not None:
-        found["id"] = event.user_id
     if config.track_utm_properties:
         _add_campaign(found, event)
     if config.map_query_params and event.context.page.search:
@@ -101,22 +99,25 @@ class Operations:
     def sort(self, traits: dict[str, Any], beside: dict[str, Any]) -> tuple[dict[str, Any], list[Note]]:
         """Return `user_properties`, and notes on increments that are no numbers.
 
-        `beside` are properties that are no traits: they are set, over a trait of the same name. Without a special
-        operation these are plain keys; with one, everything stands under operators, since Amplitude forbids
-        mixing them (AMP-IDENT-11).
+        `beside` are properties that are no traits: they are set over a trait of the same name, unless an operation
+        uses that trait, which then appears nowhere else. Without a special operation these are plain keys; with
+        one, everything stands under operators, since Amplitude forbids mixing them (AMP-IDENT-11).
         """
         notes: list[Note] = []
-        made: dict[str, dict[str, Any]] = {"$set": {}}
+        plain: dict[str, Any] = {}
+        operations: dict[str, dict[str, Any]] = {}
         for key, value in traits.items():
-            if key in beside:
-                continue
-            operation = self._operation.get(key, "$set")
-            if operation == "$add" and (value := numeric(traits[key])) is None:
+            operation = self._operation.get(key)
+            number = numeric(value) if operation == "$add" else value
+            if operation is None:
+                plain[key] = value
+            elif operation == "$add" and number is None:
                 message = f"The trait {key!r} is to be incremented but is no number; it was left out."
                 notes.append(Note(message, "/traits/" + key.replace("~", "~0").replace("/", "~1")))
-                continue
-            made.setdefault(operation, {})[key] = value
-        made["$set"].update(beside)
-        if len(made) == 1:
-            return unmixed(made["$set"]), notes
-        return {operation: values for operation, values in made.items() if values}, notes
+            else:
+                operations.setdefault(operation, {})[key] = number
+        used = {key for values in operations.values() for key in values}
+        plain.update({key: value for key, value in beside.items() if key not in used})
+        if not operations:
+            return unmixed(plain), notes
+        return ({"$set": plain} if plain else {}) | operations, notes

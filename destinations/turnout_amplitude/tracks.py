@@ -14,7 +14,6 @@ __all__ = ["TrackRules", "removed_properties"]
 
 _ALWAYS_REMOVED = ("event_id", "amplitude_event_type")
 _PLACES = ("country", "language")
-_MAPPED = ("price", "quantity", "productId", "product_id", "revenueType", "revenue_type")
 
 # HTTP V2 documentation: names that may not be ingested.
 _RESERVED = frozenset(
@@ -59,10 +58,8 @@ class TrackRules(_Base):
         properties = event.properties
         removed, native = self.removed, None
         if "revenue" in properties and (revenue := amount(properties["revenue"])):
-            native = native_revenue(revenue, properties)
-            removed += _MAPPED
-            if "price" not in native and amount(properties.get("price")) is not None:
-                removed = tuple(key for key in removed if key not in ("price", "quantity"))
+            native, mapped = native_revenue(revenue, properties)
+            removed += mapped
         if not properties.keys().isdisjoint(removed):
             properties = {key: value for key, value in properties.items() if key not in removed}
         if self.config.map_query_params:
@@ -75,24 +72,24 @@ def removed_properties(config: Config) -> tuple[str, ...]:
     return _ALWAYS_REMOVED if config.use_custom_amplitude_properties else _ALWAYS_REMOVED + _PLACES
 
 
-def native_revenue(revenue: float, properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the native revenue fields of an event (AMP-REV-03, AMP-REV-04, AMP-REV-05).
+def native_revenue(revenue: float, properties: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the native revenue fields of an event (AMP-REV-03 to -05) and the properties they replace (AMP-REV-06).
 
-    Amplitude takes whole quantities only: with 2.5 of something, the revenue alone is native, and price and quantity
-    stay event properties.
+    A property whose value could not be mapped is no mapped property: it stays, as the seed says of all remaining ones.
+    Amplitude takes whole quantities only, so with 2.5 of something the revenue alone is native.
     """
     native: dict[str, Any] = {"revenue": revenue}
-    price = properties.get("price")
-    if price is not None and (price := amount(price)) is not None:
-        quantity = amount(properties.get("quantity"))
-        quantity = 1 if quantity is None else whole(quantity)
-        if isinstance(quantity, int):
-            native["price"] = price
-            native["quantity"] = quantity
-    product_id = text_of(properties.get("productId")) or text_of(properties.get("product_id"))
-    if product_id is not None:
-        native["productId"] = product_id
-    kind = text_of(properties.get("revenueType")) or text_of(properties.get("revenue_type"))
-    if kind is not None:
-        native["revenueType"] = kind
-    return native
+    mapped: tuple[str, ...] = ()
+    price = amount(properties.get("price"))
+    if price is not None:
+        given = amount(properties.get("quantity"))
+        quantity = 1 if given is None else whole(given)
+        if quantity is not None:
+            native["price"], native["quantity"] = price, quantity
+            mapped = ("price",) if given is None else ("price", "quantity")
+    for field, other in (("productId", "product_id"), ("revenueType", "revenue_type")):
+        text = text_of(properties.get(field)) or text_of(properties.get(other))
+        if text is not None:
+            native[field] = text
+            mapped += (field, other)
+    return native, mapped

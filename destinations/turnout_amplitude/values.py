@@ -45,10 +45,11 @@ def _number(text: str) -> int | float | None:
     return number if math.isfinite(number) else None
 
 
-def whole(number: float) -> float:
-    """Return a float without a fraction as the integer that it is, as a quantity has to be."""
-    fits = number.__class__ is float and number.is_integer() and abs(number) < _LONG
-    return int(number) if fits else number
+def whole(number: float) -> int | None:
+    """Return a number as the 64-bit integer that a quantity has to be, or None when it is none."""
+    if number.__class__ is float and not number.is_integer():
+        return None
+    return int(number) if -_LONG <= number < _LONG else None
 
 
 def text_of(value: Any) -> str | None:
