@@ -98,7 +98,7 @@ def share(fields: Mapping[str, Any]) -> bytes:
     return b"," + encode(fields)[1:] if fields else b"}"
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, gc=False):
     """One object for a vendor, bound to one endpoint.
 
     `data` is its JSON text; `key` the idempotency key that the vendor honours (None: it has none);

@@ -63,7 +63,8 @@ def map_event(destination: Destination, event: Event) -> Plan:
     rule = ""
     try:
         subject = destination.prepare(event if destination.pure else event.copy())
-        for rule, method in destination.rules_for(event):
+        rules = destination.rules_for(event)
+        for rule, method in rules:
             made = method(subject)
             if made.__class__ is Item:
                 made.rule = rule

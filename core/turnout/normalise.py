@@ -79,8 +79,8 @@ class Normaliser:
         try:
             event = _quick(source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            event = _slow.call(source, self.limits)
-        return self._finished(event, source)
+            return self._finished(_slow.call(source, self.limits), source)
+        return event if _as_usual(event, source, self.limits) else self._finished(event, source)
 
     def _finished(self, event: Event, raw: bytes) -> Event:
         """Return the same event, checked for what its call needs, with what the sender left out filled in."""
@@ -104,17 +104,6 @@ class Normaliser:
         """Set the four times: `timestamp = receivedAt - (sentAt - originalTimestamp)`, with its fallbacks."""
         given, received = event.sent_at, event.received_at
         time, original = event.timestamp, event.original_timestamp
-        if (
-            given is not None
-            and received is original is UNSET is not time
-            and time.tzinfo is given.tzinfo is UTC
-            and not (time.microsecond % 1000 or given.microsecond % 1000)
-        ):
-            # The usual case outside a gateway: the sender's stamps stay what they are.
-            force_setattr(event, "received_at", given)
-            force_setattr(event, "original_timestamp", time)
-            force_setattr(event, "timestamp_ms", milliseconds(time))
-            return
         sent = given and utc(given)
         received = utc(received) if received is not UNSET else sent or utc(self.clock())
         if original is not UNSET:
@@ -157,6 +146,33 @@ class Normaliser:
 
 def _corrected(original: datetime, sent: datetime | None, received: datetime) -> datetime:
     return original if sent is None else received - (sent - original)
+
+
+def _as_usual(event: Event, raw: bytes, limits: Limits) -> bool:
+    """Finish an event as nearly all are: a complete track call with a message id and the sender's own stamps.
+
+    Return False, and change nothing, when anything about it is unusual. It does what `_finished` would do.
+    """
+    time, sent = event.timestamp, event.sent_at
+    if (
+        event.event is None
+        or event.type != "track"
+        or (event.user_id is None and event.anonymous_id is None)
+        or not 0 < len(event.message_id) <= limits.message_id
+        or len(raw) > limits.keys
+        or sent is None
+        or time is UNSET
+        or not event.received_at is event.original_timestamp is UNSET
+        or not time.tzinfo is sent.tzinfo is UTC
+        or time.microsecond % 1000
+        or sent.microsecond % 1000
+    ):
+        return False
+    force_setattr(event, "raw", raw)
+    force_setattr(event, "received_at", sent)
+    force_setattr(event, "original_timestamp", time)
+    force_setattr(event, "timestamp_ms", milliseconds(time))
+    return True
 
 
 def _complete(event: Event) -> bool:

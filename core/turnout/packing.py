@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -100,14 +102,10 @@ def _split(run: Sequence[Item]) -> Iterator[Request]:
     envelope, batch = endpoint.envelope, endpoint.batch
     between = len(envelope.separator)
     room = batch.bytes - envelope.overhead + between
-    lengths = envelope.lengths([item.data for item in run])
-    if len(run) <= batch.items and sum(lengths) + between * len(run) <= room:
-        yield Request(endpoint, tuple(run))
-        return
+    ends = list(accumulate(length + between for length in envelope.lengths([item.data for item in run])))
     start = size = 0
-    for index, length in enumerate(lengths):
-        if index > start and (index - start >= batch.items or size + length + between > room):
-            yield Request(endpoint, tuple(run[start:index]))
-            start, size = index, 0
-        size += length + between
-    yield Request(endpoint, tuple(run[start:]))
+    while start < len(run):
+        fitting = bisect_right(ends, size + room, lo=start)
+        end = max(start + 1, min(fitting, start + batch.items))
+        yield Request(endpoint, tuple(run[start:end]))
+        start, size = end, ends[end - 1]

@@ -22,7 +22,7 @@ class Note(msgspec.Struct, frozen=True):
     path: str | None = None
 
 
-class Plan(msgspec.Struct):
+class Plan(msgspec.Struct, gc=False):
     """The items that one event becomes at one destination, or the reason why there are none.
 
     `user` is the key by which order is kept: `userId`, else `anonymousId`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from turnout import Event, Item, share
@@ -24,6 +25,10 @@ class Call:
 
     __slots__ = ("_amplitude", "_fields", "_items", "_shared", "event", "options")
 
+    _fields: dict[str, Any]
+    _shared: int | bytes
+    """What all events of the call share: first how many of `_fields` these are, then encoded."""
+
     def __init__(self, amplitude: Amplitude, event: Event) -> None:
         self._amplitude = amplitude
         self._items = 0
@@ -42,23 +47,32 @@ class Call:
         The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
         `native` are further fields of the event, such as `revenue`.
         """
-        amplitude, event, number = self._amplitude, self.event, self._items
+        event, number = self.event, self._items
         self._items = number + 1
-        insert_id = f"{event.message_id}-{number}" if number else event.message_id
-        if number == 0:
-            self._fields = amplitude.fields(event, self.options)
-            own = self._fields.copy()
-        else:
-            own = {}
-            if number == 1:
-                self._shared = share(self._fields)
-        own["event_type"] = event_type
-        own["insert_id"] = insert_id
+        if number:
+            return self._further_item(event_type, properties, native, f"{event.message_id}-{number}")
+        self._fields = fields = self._amplitude.fields(event, self.options)
+        self._shared = len(fields)
+        fields["event_type"] = event_type
+        fields["insert_id"] = event.message_id
+        if properties:
+            fields["event_properties"] = properties
+        if native:
+            fields.update(native)
+        return self._amplitude.target.item(fields, b"", event.message_id)
+
+    def _further_item(
+        self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None, insert_id: str
+    ) -> Item:
+        """Return an item for another event of the call; what all of them share is encoded once."""
+        if isinstance(self._shared, int):
+            self._shared = share(dict(islice(self._fields.items(), self._shared)))
+        own: dict[str, Any] = {"event_type": event_type, "insert_id": insert_id}
         if properties:
             own["event_properties"] = properties
         if native:
             own.update(native)
-        return amplitude.target.item(own, self._shared if number else b"", insert_id)
+        return self._amplitude.target.item(own, self._shared, insert_id)
 
 
 def options_of(event: Event, name: str) -> dict[str, Any]:

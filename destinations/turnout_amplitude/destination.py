@@ -128,7 +128,8 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         flags = (config.prefer_anonymous_id_for_device_id, config.include_raw_user_agent)
         self.context = context_reader(*flags)
         self.fields = event_fields(*flags, config.track_utm_properties, query)
-        self.removed = removed_properties(self.config)
+        self.removed = removed_properties(config)
+        self.query = bool(config.map_query_params)
 
     def prepare(self, event: Event) -> Call:
         """Return the call that the rules work with; raise `Refusal` for what Amplitude finds nested too deeply."""

@@ -43,6 +43,8 @@ class TrackRules(_Base):
 
     removed: tuple[str, ...]
     """The properties that never go out (AMP-TRACK-06, AMP-CTX-23)."""
+    query: bool
+    """Whether `map_query_params` has entries."""
 
     @rule("track", event=is_no_order)
     def tracked(self, call: Call) -> Item:
@@ -61,8 +63,10 @@ class TrackRules(_Base):
             native, mapped = native_revenue(revenue, properties)
             removed += mapped
         if not properties.keys().isdisjoint(removed):
-            properties = {key: value for key, value in properties.items() if key not in removed}
-        if self.config.map_query_params:
+            properties = properties.copy()
+            for key in removed:
+                properties.pop(key, None)
+        if self.query:
             properties = {**properties, **query_properties(event, self.config, "event_properties")}
         return call.event_item(event.event, properties, native)
 
