@@ -266,14 +266,17 @@ def simulate(name: str, host: str, port: int) -> None:
 
 def _dispatcher(names: Any, settings: str | None, config: str | None, **options: Any) -> Dispatcher:
     """Return the dispatcher for the destinations that a command line names."""
+    from turnout.config import load_config
     from turnout.destination import load_destination
     from turnout.dispatcher import Dispatcher
 
     given = _settings(settings)
-    if config is not None and settings is not None and (names is None or len(names) != 1):
-        raise ConfigError("--settings are those of one destination: name it with -d.")
     if config is not None:
-        return Dispatcher.from_config(config, only=names, settings=given, **options)
+        configuration = load_config(config)
+        chosen = list(names or configuration.destinations)
+        if settings is not None and len(chosen) != 1:
+            raise ConfigError("--settings are those of one destination: name it with -d.")
+        return Dispatcher.from_config(configuration, only=chosen, settings=given, **options)
     name = names[0]
     return Dispatcher({name: load_destination(name)(given, id=name)}, **options)
 
