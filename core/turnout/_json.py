@@ -20,6 +20,7 @@ __all__ = [
     "Object",
     "article",
     "compact",
+    "dumps",
     "encode",
     "encode_source",
     "fresh",
@@ -40,13 +41,14 @@ else:
     Object = dict[str, _value]
 
 compact = msgspec.json.encode
-_dumps = orjson.dumps
+dumps = orjson.dumps
+"""The quick encoder; a TypeError means that `encode` has to look at the value."""
 
 
 def encode(value: Any) -> bytes:
     """Return a value as compact JSON: orjson is quicker, msgspec writes integers of any size."""
     try:
-        return _dumps(value)
+        return dumps(value)
     except TypeError:
         pass
     try:

@@ -139,9 +139,7 @@ class Destination:
 
     def rules_for(self, event: Event) -> Rules:
         """Return the rules that are on for this event, each with its id."""
-        if self._names and event.event is not None and event.type == "track":
-            return self.rules_for_name(event.event)
-        return self.rules[event.type]
+        return self.rules_for_name(event.event or "") if event.type == "track" else self.rules[event.type]
 
     def _rules_for_name(self, name: str) -> Rules:
         return tuple(one for one in self.rules["track"] if one[0] not in self._names or self._names[one[0]](name))

@@ -57,6 +57,7 @@ class Dispatcher:
         self.transport = transport
         self._targets = tuple(self.destinations.values())
         self._leaders = _leaders(self._targets)
+        self._only = self._single()
         for target in self._targets:
             for line in target.config.warnings:
                 _logger.warning("destination '%s': %s", target.id, line)
@@ -93,6 +94,8 @@ class Dispatcher:
         plan with the outcome `invalid` for each destination; this method raises nothing for a bad event.
         """
         try:
+            if self._only is not None:
+                return [map_event(self._only, self.normaliser.event(event))]
             accepted = self.normaliser.event(event)
             if self.hooks.before_mapping:
                 accepted = self._changed(accepted)
@@ -106,6 +109,11 @@ class Dispatcher:
         if self.hooks.planned:
             self._observe(accepted, plans)
         return plans
+
+    def _single(self) -> Destination | None:
+        """Return the destination, when there is one alone and no hook to call."""
+        hooked = self.hooks.before_mapping or self.hooks.planned
+        return self._targets[0] if len(self._targets) == 1 and not hooked else None
 
     def _mapped(self, event: Event) -> list[Plan]:
         """Return the plans of all destinations, mapping once for those that map alike."""
@@ -288,4 +296,5 @@ def _restore(
 ) -> Dispatcher:
     made = kind(destinations, send=send, transport=transport)
     made.hooks, made.normaliser = hooks, normaliser
+    made._only = made._single()
     return made

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 import msgspec
 
-from turnout._json import encode
+from turnout._json import dumps, encode
 from turnout.answer import Reader, read_status
 from turnout.errors import ConfigError, PluginError, Refusal, did_you_mean
 from turnout.reasons import Code
@@ -333,7 +333,10 @@ class BoundEndpoint(Endpoint):
         `value` may not be empty. `key` is the idempotency key that the vendor will see, when it has one.
         Raises `Refusal` when the item alone is larger than a request may be.
         """
-        data = encode(value)
+        try:
+            data = dumps(value)
+        except TypeError:
+            data = encode(value)
         if shared:
             data = data[:-1] + shared
         if len(data) > self.roomy:

@@ -63,8 +63,7 @@ def map_event(destination: Destination, event: Event) -> Plan:
     rule = ""
     try:
         subject = destination.prepare(event if destination.pure else event.copy())
-        rules = destination.rules_for(event)
-        for rule, method in rules:
+        for rule, method in destination.rules_for(event):
             made = method(subject)
             if made.__class__ is Item:
                 made.rule = rule

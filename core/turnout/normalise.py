@@ -14,7 +14,7 @@ from turnout import _slow
 from turnout._batch import Body
 from turnout._json import encode_source
 from turnout._limits import Limits
-from turnout._times import UNSET, milliseconds, utc
+from turnout._times import EPOCH, UNSET, milliseconds, utc
 from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.reasons import Code
@@ -171,7 +171,8 @@ def _as_usual(event: Event, raw: bytes, limits: Limits) -> bool:
     force_setattr(event, "raw", raw)
     force_setattr(event, "received_at", sent)
     force_setattr(event, "original_timestamp", time)
-    force_setattr(event, "timestamp_ms", milliseconds(time))
+    since = time - EPOCH
+    force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)
     return True
 
 

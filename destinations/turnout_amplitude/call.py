@@ -4,40 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 from turnout import Event, Item, share
 from turnout_amplitude.context import context_reader, option
-from turnout_amplitude.properties import about_user
+from turnout_amplitude.properties import add_campaign, unmixed
 from turnout_amplitude.values import text_of
 
-if TYPE_CHECKING:
-    from turnout_amplitude.destination import Amplitude
-
-__all__ = ["Call", "event_fields", "event_groups"]
+__all__ = ["Call", "event_fields", "event_groups", "options_of"]
 
 _LONG = 2**63
 _NO_OPTIONS: dict[str, Any] = {}
 
 
-class Call:
+class Call(msgspec.Struct, gc=False):
     """One event on its way to Amplitude: its options, and the items that it becomes."""
 
-    __slots__ = ("_amplitude", "_fields", "_items", "_shared", "event", "options")
-
-    _fields: dict[str, Any]
-    _shared: int | bytes
-    """What all events of the call share: first how many of `_fields` these are, then encoded."""
-
-    def __init__(self, amplitude: Amplitude, event: Event) -> None:
-        self._amplitude = amplitude
-        self._items = 0
-        self.event = event
-        self.options = options_of(event, amplitude.name) if event.integrations else _NO_OPTIONS
+    amplitude: Any
+    event: Event
+    options: dict[str, Any]
+    items: int = 0
+    fields: dict[str, Any] = {}
+    """The fields of the first event; the first `shared` of them are what all events of the call share."""
+    shared: int | bytes = 0
+    """How many of `fields` are shared; once there is a second event, these fields encoded."""
 
     def identity(self) -> dict[str, Any]:
         """Return ids, time, context and session: what events and identifications have in common; a new dict."""
-        return self._amplitude.context(self.event, self.options)
+        fields: dict[str, Any] = self.amplitude.context(self.event, self.options)
+        return fields
 
     def event_item(
         self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None = None
@@ -47,36 +44,40 @@ class Call:
         The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
         `native` are further fields of the event, such as `revenue`.
         """
-        event, number = self.event, self._items
-        self._items = number + 1
+        event, number = self.event, self.items
+        self.items = number + 1
         if number:
             return self._further_item(event_type, properties, native, f"{event.message_id}-{number}")
-        self._fields = fields = self._amplitude.fields(event, self.options)
-        self._shared = len(fields)
+        self.fields = fields = self.amplitude.fields(event, self.options)
+        self.shared = len(fields)
         fields["event_type"] = event_type
         fields["insert_id"] = event.message_id
         if properties:
             fields["event_properties"] = properties
         if native:
             fields.update(native)
-        return self._amplitude.target.item(fields, b"", event.message_id)
+        item: Item = self.amplitude.target.item(fields, b"", event.message_id)
+        return item
 
     def _further_item(
         self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None, insert_id: str
     ) -> Item:
         """Return an item for another event of the call; what all of them share is encoded once."""
-        if isinstance(self._shared, int):
-            self._shared = share(dict(islice(self._fields.items(), self._shared)))
+        if isinstance(self.shared, int):
+            self.shared = share(dict(islice(self.fields.items(), self.shared)))
         own: dict[str, Any] = {"event_type": event_type, "insert_id": insert_id}
         if properties:
             own["event_properties"] = properties
         if native:
             own.update(native)
-        return self._amplitude.target.item(own, self._shared, insert_id)
+        item: Item = self.amplitude.target.item(own, self.shared, insert_id)
+        return item
 
 
 def options_of(event: Event, name: str) -> dict[str, Any]:
     """Return the options under `integrations` for the destination `name`; an empty dict where there are none."""
+    if not event.integrations:
+        return _NO_OPTIONS
     options = event.integrations.get(name)
     return options if options.__class__ is dict else _NO_OPTIONS
 
@@ -84,14 +85,24 @@ def options_of(event: Event, name: str) -> dict[str, Any]:
 def event_fields(
     anonymous_first: bool, raw_agent: bool, utm: bool, query: tuple[str, ...]
 ) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
-    """Return the function that makes the fields of all events of a call, from event and options (AMP-ORDER-13)."""
+    """Return the function that makes the fields of all events of a call, from event and options (AMP-ORDER-13).
+
+    Its user properties are `context.traits`, `id`, UTM and the query string: AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13,
+    AMP-TRACK-04; `query` are the names that `map_query_params` gives user properties.
+    """
     read = context_reader(anonymous_first, raw_agent)
 
     def fields(event: Event, options: dict[str, Any]) -> dict[str, Any]:
         made = read(event, options)
-        user_properties = about_user(event, utm, query)
-        if user_properties:
-            made["user_properties"] = user_properties
+        user = event.context.traits.copy()
+        if event.user_id is not None:
+            user["id"] = event.user_id
+        if utm:
+            add_campaign(user, event.context.campaign)
+        if query and event.context.page.search:
+            user.update(dict.fromkeys(query, event.context.page.search))
+        if user:
+            made["user_properties"] = unmixed(user)
         if options:
             groups = event_groups(options.get("groups"))
             if groups:

@@ -19,7 +19,7 @@ from turnout import (
     setting,
 )
 from turnout_amplitude.answers import read_events, read_form
-from turnout_amplitude.call import Call, event_fields
+from turnout_amplitude.call import Call, event_fields, options_of
 from turnout_amplitude.context import COPIES, DERIVED, context_reader
 from turnout_amplitude.groups import GroupRules
 from turnout_amplitude.identity import IdentityRules
@@ -136,4 +136,4 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         if event.brackets is not None and (deep := event.too_deep(_DEEPEST)) is not None:
             message = f"Amplitude refuses objects that nest deeper than {_DEEPEST} levels. Flatten them."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, deep)
-        return Call(self, event)
+        return Call(self, event, options_of(event, self.name))

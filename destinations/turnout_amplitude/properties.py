@@ -7,7 +7,7 @@ from typing import Any
 from turnout import Config, Event, Note
 from turnout_amplitude.values import numeric
 
-__all__ = ["Operations", "about_user", "beside_traits", "query_properties", "unmixed"]
+__all__ = ["Operations", "add_campaign", "beside_traits", "query_properties", "unmixed"]
 
 _OPERATORS = frozenset(
     {
@@ -25,22 +25,6 @@ _OPERATORS = frozenset(
 )
 
 
-def about_user(event: Event, utm: bool, query: tuple[str, ...]) -> dict[str, Any]:
-    """Return the user properties of a track, page or screen event: `context.traits`, `id`, UTM, query string.
-
-    `query` are the names that `map_query_params` gives user properties. AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13,
-    AMP-TRACK-04.
-    """
-    found = event.context.traits.copy()
-    if event.user_id is not None:
-        found["id"] = event.user_id
-    if utm:
-        _add_campaign(found, event)
-    if query and event.context.page.search:
-        found.update(dict.fromkeys(query, event.context.page.search))
-    return unmixed(found)
-
-
 def beside_traits(event: Event, config: Config) -> dict[str, Any]:
     """Return the user properties that an identify call sets beside its traits: UTM, query string.
 
@@ -48,14 +32,14 @@ def beside_traits(event: Event, config: Config) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     if config.track_utm_properties:
-        _add_campaign(found, event)
+        add_campaign(found, event.context.campaign)
     if config.map_query_params and event.context.page.search:
         found.update(dict.fromkeys(config.map_query_params, event.context.page.search))
     return found
 
 
-def _add_campaign(found: dict[str, Any], event: Event) -> None:
-    campaign = event.context.campaign
+def add_campaign(found: dict[str, Any], campaign: Any) -> None:
+    """Add the UTM parameters of a campaign (AMP-CTX-13)."""
     if campaign.source:
         found["utm_source"] = campaign.source
     if campaign.medium:
