@@ -15,7 +15,10 @@ __all__ = ["Record", "records"]
 
 _LONGEST = 16 * 1024 * 1024
 _CHUNK = 1 << 16
-_MARKS = re.compile(rb'["\\\[\]{},]')
+_STRING = rb'"(?>[^"\\]+|\\.)*+"'
+_IN_STRING = re.compile(rb'(?>[^"\\]+|\\.)*+', re.DOTALL)
+_IN_ELEMENT = re.compile(rb'(?>[^"\[\]{}]+|' + _STRING + rb")*+", re.DOTALL)
+_BETWEEN = re.compile(rb'(?>[^"\[\]{},]+|' + _STRING + rb")*+", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -85,6 +88,11 @@ def _elements(rest: bytes, stream: BinaryIO) -> Iterator[Record]:
             return
 
 
+def _skipped(form: re.Pattern[bytes], data: bytes, position: int) -> int:
+    found = form.match(data, position)
+    return found.end() if found else position
+
+
 class _Splitter:
     """Cuts the text of a JSON array into its elements, whatever the pieces it is fed with."""
 
@@ -103,36 +111,44 @@ class _Splitter:
         """Yield the elements that end in this piece."""
         start = position = 0
         while not self.closed:
-            if self._escaped and position < len(data):
-                self._escaped = False
-                position += 1
-            found = _MARKS.search(data, position)
-            if found is None:
+            if self._quoted:
+                position = self._string(data, position)
+            if not self._quoted:
+                position = _skipped(_IN_ELEMENT if self._depth else _BETWEEN, data, position)
+            if position == len(data):
                 self._keep(data[start:])
                 return
-            position = found.end()
-            if self._ends(found[0]):
-                self._keep(data[start : found.start()])
+            position += 1
+            if self._ends(data[position - 1 : position]):
+                self._keep(data[start : position - 1])
                 yield from self._element()
                 start = position
         self.end = position
 
+    def _string(self, data: bytes, position: int) -> int:
+        """Go on in a string that an earlier piece began; return the place behind it, or the end of the piece."""
+        if self._escaped and position < len(data):
+            self._escaped = False
+            position += 1
+        position = _skipped(_IN_STRING, data, position)
+        if data[position : position + 1] == b'"':
+            self._quoted = False
+            return position + 1
+        self._escaped = position < len(data)  # a backslash is the last byte of the piece
+        return len(data)
+
     def _ends(self, mark: bytes) -> bool:
         """Take note of a mark and tell whether it ends an element."""
-        if mark == b"\\":
-            self._escaped = self._quoted
-        elif mark == b'"':
-            self._quoted = not self._quoted
-        elif not self._quoted:
-            if mark in b"[{":
-                self._depth += 1
-            elif mark in b"]}":
-                self._depth -= 1
-                self.closed = self._depth < 0
-                self.mismatched = self.closed and mark == b"}"
-                return self.closed
-            return mark == b"," and self._depth == 0
-        return False
+        if mark == b'"':  # of a string that doesn't end in this piece
+            self._quoted = True
+        elif mark in b"[{":
+            self._depth += 1
+        elif mark in b"]}":
+            self._depth -= 1
+            self.closed = self._depth < 0
+            self.mismatched = self.closed and mark == b"}"
+            return self.closed
+        return mark == b"," and self._depth == 0
 
     def _keep(self, piece: bytes) -> None:
         self._size += len(piece)
