@@ -77,23 +77,30 @@ def waves(entries: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[list[Reques
     independent of each other; requests of one endpoint have to be sent in the order given. So each user's
     items arrive in order, across endpoints, in as few requests as possible.
     """
+    events = [entry for entry in entries if entry[1]]
+    every = [item for _, items in events for item in items]
+    if len({item.endpoint for item in every}) > 1:
+        for lanes in _lanes(events):
+            yield [request for run in lanes.values() for request in _split(run)]
+    elif every:
+        yield list(_split(every))
+
+
+def _lanes(entries: Iterable[tuple[str, Sequence[Item]]]) -> list[dict[int, list[Item]]]:
+    """Return the items of each wave by endpoint: a user's next endpoint is always in the next wave."""
     planned: list[dict[int, list[Item]]] = []
-    last: dict[str, tuple[int, BoundEndpoint]] = {}
+    last: dict[str, tuple[int, BoundEndpoint | None]] = {}
     for user, items in entries:
         wave, endpoint = last.get(user, (-1, None))
-        lane = planned[wave][id(endpoint)] if endpoint else []
         for item in items:
             if item.endpoint is not endpoint:
                 wave += 1
                 endpoint = item.endpoint
                 if wave == len(planned):
                     planned.append({})
-                lane = planned[wave].setdefault(id(endpoint), [])
-            lane.append(item)
-        if endpoint:
-            last[user] = wave, endpoint
-    for lanes in planned:
-        yield [request for run in lanes.values() for request in _split(run)]
+            planned[wave].setdefault(id(endpoint), []).append(item)
+        last[user] = wave, endpoint
+    return planned
 
 
 def _split(run: Sequence[Item]) -> Iterator[Request]:

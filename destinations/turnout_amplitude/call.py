@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterable
+from itertools import islice, repeat
 from typing import Any
 
 import msgspec
 
 from turnout import Event, Item, share
 from turnout_amplitude.context import context_reader, option
-from turnout_amplitude.properties import add_campaign, unmixed
+from turnout_amplitude.properties import OPERATORS, add_campaign
 from turnout_amplitude.values import text_of
 
 __all__ = ["Call", "event_fields", "event_groups", "options_of"]
@@ -44,10 +44,10 @@ class Call(msgspec.Struct, gc=False):
         The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
         `native` are further fields of the event, such as `revenue`.
         """
-        event, number = self.event, self.items
-        self.items = number + 1
-        if number:
-            return self._further_item(event_type, properties, native, f"{event.message_id}-{number}")
+        if self.items:
+            return self.further_items(event_type, [properties], [native or {}])[0]
+        event = self.event
+        self.items = 1
         self.fields = fields = self.amplitude.fields(event, self.options)
         self.shared = len(fields)
         fields["event_type"] = event_type
@@ -59,25 +59,29 @@ class Call(msgspec.Struct, gc=False):
         item: Item = self.amplitude.target.item(fields, b"", event.message_id)
         return item
 
-    def _further_item(
-        self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None, insert_id: str
-    ) -> Item:
-        """Return an item for another event of the call; what all of them share is encoded once."""
+    def further_items(
+        self,
+        event_type: str | None,
+        properties: Iterable[dict[str, Any]],
+        native: Iterable[dict[str, Any]] = repeat(_NO_OPTIONS),
+    ) -> list[Item]:
+        """Return items for more events of the call; what all of them share is encoded once."""
         if isinstance(self.shared, int):
             self.shared = share(dict(islice(self.fields.items(), self.shared)))
-        own: dict[str, Any] = {"event_type": event_type, "insert_id": insert_id}
-        if properties:
-            own["event_properties"] = properties
-        if native:
-            own.update(native)
-        item: Item = self.amplitude.target.item(own, self.shared, insert_id)
-        return item
+        message_id, make = self.event.message_id, self.amplitude.target.item
+        items = []
+        for each, fields in zip(properties, native, strict=False):
+            insert_id = f"{message_id}-{self.items}"
+            self.items += 1
+            own = {"event_type": event_type, "insert_id": insert_id, **fields}
+            if each:
+                own["event_properties"] = each
+            items.append(make(own, self.shared, insert_id))
+        return items
 
 
 def options_of(event: Event, name: str) -> dict[str, Any]:
     """Return the options under `integrations` for the destination `name`; an empty dict where there are none."""
-    if not event.integrations:
-        return _NO_OPTIONS
     options = event.integrations.get(name)
     return options if options.__class__ is dict else _NO_OPTIONS
 
@@ -102,7 +106,7 @@ def event_fields(
         if query and event.context.page.search:
             user.update(dict.fromkeys(query, event.context.page.search))
         if user:
-            made["user_properties"] = unmixed(user)
+            made["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
         if options:
             groups = event_groups(options.get("groups"))
             if groups:

@@ -121,6 +121,8 @@ _REFUSED_IDS = frozenset(
     ]
 )
 
+_SUSPECTS = frozenset(letter for text in _REFUSED_IDS for letter in (text[0], text[0].upper())) | set(" \t\n\r\f\v")
+
 _copied = compile_copies(COPIES, {"library": "turnout"})
 
 
@@ -139,13 +141,13 @@ def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, d
         device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
         if device_id:
             fields["device_id"] = device_id
-            if (len(device_id) < 12 or device_id[0] in " 0") and device_id.strip().lower() in _REFUSED_IDS:
+            if device_id[0] in _SUSPECTS and device_id.strip().lower() in _REFUSED_IDS:
                 raise _refused(device_id, "/anonymousId" if device_id == event.anonymous_id else "/context/device/id")
         if event.user_id is None:
             if not device_id:
                 message = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
                 raise Refusal(Code.NO_USER_ANON_ID, message)
-        elif (len(event.user_id) < 12 or event.user_id[0] in " 0") and event.user_id.strip().lower() in _REFUSED_IDS:
+        elif event.user_id[0] in _SUSPECTS and event.user_id.strip().lower() in _REFUSED_IDS:
             raise _refused(event.user_id, "/userId")
         library, system = context.library.name, context.os.name
         place, family = platform(library, device.type, system)

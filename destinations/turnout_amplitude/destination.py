@@ -136,4 +136,4 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         if event.brackets is not None and (deep := event.too_deep(_DEEPEST)) is not None:
             message = f"Amplitude refuses objects that nest deeper than {_DEEPEST} levels. Flatten them."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, deep)
-        return Call(self, event, options_of(event, self.name))
+        return Call(self, event, options_of(event, self.name) if event.integrations else {})

@@ -48,11 +48,10 @@ class OrderRules(_Base):
         With `track_revenue_per_product` each carries its own revenue. AMP-ORDER-03, AMP-ORDER-05, AMP-ORDER-07,
         AMP-ORDER-08, AMP-ORDER-13, AMP-ORDER-14.
         """
-        per_product, order = self.config.track_revenue_per_product, call.event.properties
-        return [
-            call.event_item("Product Purchased", product, _product_revenue(product, order) if per_product else None)
-            for product in _products(call)
-        ]
+        products, order = _products(call), call.event.properties
+        if not self.config.track_revenue_per_product:
+            return call.further_items("Product Purchased", products)
+        return call.further_items("Product Purchased", products, [_product_revenue(one, order) for one in products])
 
     @rule("track", when="track_products_once", event=is_order)
     def ordered_once(self, call: Call) -> Item:

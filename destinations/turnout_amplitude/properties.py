@@ -7,9 +7,9 @@ from typing import Any
 from turnout import Config, Event, Note
 from turnout_amplitude.values import numeric
 
-__all__ = ["Operations", "add_campaign", "beside_traits", "query_properties", "unmixed"]
+__all__ = ["OPERATORS", "Operations", "add_campaign", "beside_traits", "query_properties", "unmixed"]
 
-_OPERATORS = frozenset(
+OPERATORS = frozenset(
     {
         "$add",
         "$append",
@@ -62,7 +62,7 @@ def query_properties(event: Event, config: Config, place: str) -> dict[str, Any]
 
 def unmixed(properties: dict[str, Any]) -> dict[str, Any]:
     """Return the same properties, all under `$set` when one is called like an operator (AMP-IDENT-11)."""
-    return properties if _OPERATORS.isdisjoint(properties) else {"$set": properties}
+    return properties if OPERATORS.isdisjoint(properties) else {"$set": properties}
 
 
 class Operations:
