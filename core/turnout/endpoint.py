@@ -157,7 +157,7 @@ class BoundBody(msgspec.Struct, frozen=True):
 
     def join(self, items: Sequence[bytes]) -> bytes:
         """Return the body that holds these items."""
-        pieces = [self.wire(item) for item in items] if self.quoted else list(items)
+        pieces = [self.wire(item) for item in items] if self.quoted else [*items]
         if self.bare and len(pieces) == 1:
             return self.before + pieces[0] + self.after
         pieces[0] = self.before + self.opening + pieces[0]

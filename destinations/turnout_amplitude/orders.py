@@ -37,7 +37,8 @@ class OrderRules(_Base):
         It carries the order's revenue, unless each product does. AMP-ORDER-01, AMP-ORDER-02, AMP-ORDER-04,
         AMP-ORDER-06, AMP-ORDER-10, AMP-ORDER-12.
         """
-        properties = {key: value for key, value in call.event.properties.items() if key != "products"}
+        properties = call.event.properties.copy()
+        properties.pop("products", None)
         split = self.config.track_revenue_per_product and _products(call)
         return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
 
