@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import itertools
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from types import ModuleType
 import click
 
 import turnout
-from turnout import reasons, settings, testing
+from turnout import config, filters, reasons, settings, testing
 from turnout.cli import main as command_line
 from turnout.destination import load_destination
 from turnout.docs import destination_page, table
@@ -29,6 +30,7 @@ def pages() -> dict[str, str]:
         "reference/reasons.md": GENERATED + reasons_page(),
         "reference/python.md": GENERATED + python_page(),
         "reference/cli.md": GENERATED + cli_page(),
+        "reference/configuration.md": GENERATED + configuration_page(),
     }
 
 
@@ -77,6 +79,26 @@ def _first_line(module: ModuleType, name: str) -> str:
     return (inspect.getdoc(value) or "").split("\n\n")[0]
 
 
+def configuration_page() -> str:
+    """Return the page of `turnout.toml`."""
+    parts = [
+        "# turnout.toml",
+        inspect.cleandoc(config.__doc__ or "").split("\n\n", 1)[1],
+        "Settings of a destination stand on its own page.",
+    ]
+    for title, schema in (("send", config.SendSettings), ("hooks.filter", filters.FilterSettings)):
+        rows = [
+            (f"`{one.name}`", one.type, f"`{json.dumps(one.default)}`", one.doc) for one in settings.describe(schema)
+        ]
+        parts += [f"## [{title}]", table(("key", "type", "default", "meaning"), rows)]
+    parts.append(
+        "The first retry waits at most a second, each further one up to twice as long, a minute at most. A vendor that "
+        "asks for more time gets it; one that asks for more than a minute is given up. `timeout_seconds` holds for "
+        "each answer, not for all attempts together."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
 def cli_page() -> str:
     """Return the page of the command line's help."""
     parts = ["# Command line", "```\n" + _help(command_line, "turnout") + "\n```"]
@@ -86,7 +108,10 @@ def cli_page() -> str:
 
 
 def _help(command: click.Command, name: str) -> str:
-    return command.get_help(click.Context(command, info_name=name, terminal_width=100, max_content_width=100)).strip()
+    context = click.Context(
+        command, info_name=name, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]
+    )
+    return command.get_help(context).strip()
 
 
 def main() -> int:

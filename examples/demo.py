@@ -28,7 +28,7 @@ def main() -> int:
         settings = Path(folder, "settings.json")
         settings.write_bytes(msgspec.json.encode({"base_url": url}))
         console.print(f"A local Amplitude listens on {url}. Now:")
-        console.print("[bold]$ turnout send --config examples/turnout.toml --each examples/events.jsonl[/]\n")
+        console.print("[bold]turnout send --config examples/turnout.toml --each examples/events.jsonl[/]\n")
         command = [
             TURNOUT,
             "send",
@@ -44,8 +44,18 @@ def main() -> int:
             f"\nAmplitude now holds {len(simulator.events)} events, {len(simulator.users)} users, "
             f"{len(simulator.groups)} groups and {len(simulator.mappings)} user mappings."
         )
-        console.print("Look at a request before it is sent:")
-        console.print("[bold]$ turnout plan -d amplitude --config examples/turnout.toml examples/events.jsonl[/]")
+        console.print("Look at the requests before they are sent:")
+        console.print(
+            "[bold]$ .venv/bin/turnout plan -d amplitude --config examples/turnout.toml examples/events.jsonl[/]",
+            soft_wrap=True,
+        )
+        console.print(
+            "Send them yourself, while [bold].venv/bin/turnout simulate amplitude[/] runs in another terminal:"
+        )
+        console.print(
+            "[bold]$ .venv/bin/turnout send --config examples/turnout.toml --each examples/events.jsonl[/]",
+            soft_wrap=True,
+        )
     return done.returncode
 
 

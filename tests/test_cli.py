@@ -424,7 +424,7 @@ def test_send_to_a_host_that_is_not_there(run: Run, home: Path, call: Make) -> N
     )
     result = run("send", given=lines(call("m-1")))
     assert result.exit_code == 1
-    assert "127.0.0.1 can't be reached" in result.output
+    assert "The connection to 127.0.0.1:" in result.output
 
 
 def test_send_of_nothing(run: Run, vendor: WidgetVendor) -> None:
@@ -548,3 +548,37 @@ def test_version(run: Run) -> None:
     from turnout import __version__
 
     assert __version__ in run("--version").stdout
+
+
+def test_send_with_no_destination_at_all(run: Run, call: Make, tmp_path: Path) -> None:
+    """A configuration that names no destination is a mistake: the events would go nowhere."""
+    config = tmp_path / "empty.toml"
+    config.write_text("[send]\nattempts = 1\n")
+    result = run("send", "--config", str(config), given=lines(call("m-1")))
+    assert result.exit_code == 2
+    assert "no [destinations.…] table" in result.stderr
+
+
+def test_the_bare_command_shows_the_help(run: Run) -> None:
+    """`turnout` alone is no mistake."""
+    result = run()
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+
+
+def test_ctrl_c_ends_a_send_that_waits_for_input(call: Make, tmp_path: Path) -> None:
+    """One Ctrl-C is enough; it says so, and the exit code is 130."""
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"api_key": "k-1", "base_url": "http://127.0.0.1:9"}')
+    command = [sys.executable, "-m", "turnout", "send", "-d", "amplitude", "--settings", str(settings), "--json", "-"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        # Alias calls are dropped by default, so a full chunk of them is settled without a request.
+        process.stdin.write(lines(*[call(f"m-{number}", "alias", previousId="p-1") for number in range(500)]) + b"\n")
+        process.stdin.flush()
+        for _ in range(500):
+            assert json.loads(process.stdout.readline())["outcome"] == "dropped"
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 130
+    assert b"Interrupted" in told

@@ -139,7 +139,7 @@ def test_a_closed_port_is_unreachable() -> None:
         port = listener.getsockname()[1]
     answer = send(f"http://127.0.0.1:{port}")
     assert isinstance(answer, Reason)
-    assert (answer.code, "127.0.0.1 can't be reached" in answer.message) == ("unreachable", True)
+    assert (answer.code, "The connection to 127.0.0.1:" in answer.message) == ("unreachable", True)
 
 
 def test_a_host_that_does_not_exist_is_unreachable() -> None:
@@ -147,7 +147,7 @@ def test_a_host_that_does_not_exist_is_unreachable() -> None:
     answer = send("http://nowhere.invalid")
     assert isinstance(answer, Reason)
     assert answer.code == "unreachable"
-    assert answer.message.startswith("nowhere.invalid can't be reached: ")
+    assert answer.message.startswith("The connection to nowhere.invalid failed: ")
 
 
 @pytest.mark.parametrize("told", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"])
@@ -164,7 +164,8 @@ def test_a_vendor_that_never_answers_times_out() -> None:
     with raw(gap=threading.Event()) as url:
         answer = send(url, timeout=0.1)
     assert isinstance(answer, Reason)
-    assert (answer.code, answer.message.startswith("127.0.0.1 did not answer in time")) == ("timed_out", True)
+    assert answer.code == "timed_out"
+    assert answer.message == f"{url.removeprefix('http://')} did not answer within 0.1 s."
 
 
 def test_a_vendor_that_trickles_times_out() -> None:

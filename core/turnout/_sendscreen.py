@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,31 +32,59 @@ _SHOWN = 10
 
 
 def run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json: bool) -> int:
-    """Send the events of a stream, show their outcomes, and return the exit code."""
-    return asyncio.run(_run(dispatcher, stream, each=each, as_json=as_json))
+    """Send the events of a stream, show their outcomes, and return the exit code (130 after Ctrl-C)."""
+    screen = _Screen(each, as_json)
+    # asyncio would only cancel at the next await, which a read from standard input never reaches.
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        asyncio.run(_run(dispatcher, stream, screen))
+    except KeyboardInterrupt:
+        screen.finish()
+        click.echo("Interrupted: what is not in the summary was not settled, and may have been sent.", err=True)
+        return 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    screen.finish()
+    return 1 if screen.bad else 0
 
 
-async def _run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json: bool) -> int:
-    tally = Tally()
-    bad: list[Settled] = []
-    count = 0
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+class _Screen:
+    """What has been settled so far, shown as it comes or at the end."""
+
+    def __init__(self, each: bool, as_json: bool) -> None:
+        self.each = each
+        self.as_json = as_json
+        self.tally = Tally()
+        self.bad: list[Settled] = []
+        """The first events that were refused or not delivered."""
+
+    def settle(self, progress: Progress, outcome: Settled, call: str, plan: Plan) -> None:
+        """Count an outcome and show it, if each is to be shown."""
+        self.tally.turnout_settled(outcome)
+        if outcome.outcome in _BAD and len(self.bad) <= _SHOWN:
+            self.bad.append(outcome)
+        if self.as_json:
+            click.echo(_json.compact(outcome.to_dict()))
+        elif self.each:
+            _show(_console(progress), outcome, call, plan)
+
+    def finish(self) -> None:
+        """Show the summary, unless the output is JSON."""
+        if not self.as_json:
+            _summary(self.tally, self.bad, self.each)
+
+
+async def _run(dispatcher: Dispatcher, stream: BinaryIO, screen: _Screen) -> None:
     with _progress() as progress:
         task = progress.add_task("sending", total=None)
         calls: deque[str] = deque()
         async for outcome, plan in dispatcher.stream_plans(_plans(dispatcher, stream, calls)):
-            call = calls.popleft()
-            count += 1
-            progress.update(task, completed=count)
-            tally.turnout_settled(outcome)
-            if outcome.outcome in _BAD:
-                bad.append(outcome)
-            if as_json:
-                click.echo(_json.compact(outcome.to_dict()))
-            elif each:
-                _show(_console(progress), outcome, call, plan)
-    if not as_json:
-        _summary(tally, bad, each)
-    return 1 if bad else 0
+            progress.advance(task)
+            screen.settle(progress, outcome, calls.popleft(), plan)
 
 
 def _plans(dispatcher: Dispatcher, stream: BinaryIO, calls: deque[str]) -> Iterator[list[Plan]]:
@@ -133,6 +162,6 @@ def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
             break
         message = outcome.reason.message if outcome.reason else ""
         console.print(
-            f"[red]{outcome.outcome}[/] {_plain(outcome.message_id or '?')}: {_plain(message)}",
+            f"[red]{outcome.outcome}[/] {outcome.destination} {_plain(outcome.message_id or '?')}: {_plain(message)}",
             soft_wrap=True,
         )

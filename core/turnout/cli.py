@@ -27,11 +27,17 @@ class _Group(click.Group):
 
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command; every mistake ends in one sentence on stderr and exit code 2, Ctrl-C in 130."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # an arrow must not end a run on a terminal that is not UTF-8
+                stream.reconfigure(errors="replace")
         run: Any = super().main
         if not standalone_mode:
             return run(*args, standalone_mode=False, **options)
         try:
             code = run(*args, standalone_mode=False, **options)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help() if error.ctx else error.format_message())
+            sys.exit(0)
         except click.UsageError as error:
             help_ = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
             _Mistake(error.format_message() + help_).show()
@@ -91,7 +97,11 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose destinations and input."""
     options = (
         click.argument("file", default="-", metavar="[FILE|-]"),
-        click.option("--settings", metavar="FILE.json", help="A JSON object of the destination's settings."),
+        click.option(
+            "--settings",
+            metavar="FILE.json",
+            help="A JSON object of the destination's settings, laid over those of the configuration.",
+        ),
         click.option("--config", metavar="turnout.toml", help="The configuration file."),
     )
     for option in options:
@@ -100,7 +110,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @main.command()
-@click.option("-d", "--destination", required=True, help="A destination of the configuration, else a plugin.")
+@click.option("-d", "--destination", required=True, help="A destination of --config; without it, a plugin.")
 @_common
 @click.option("--now", metavar="ISO", help="The time that the clock shows.")
 @click.option("--show-secrets", is_flag=True, help="Show secrets instead of ***.")
@@ -109,7 +119,8 @@ def plan(
 ) -> None:
     """Show the requests that events would cause; send nothing.
 
-    Input: JSON lines, or one JSON array. Output: one JSON line for each event, in the same order. Exit 0 when
+    Input: JSON lines (events, or batch bodies), or one JSON array. Output: one JSON line for each event, in the same
+    order; a missing messageId is a hash of the line here, while send makes a new one each time. Exit 0 when
     nothing was invalid or failed, 1 when something was, 2 for a wrong command line or configuration.
     """
     from turnout import _json
@@ -142,7 +153,13 @@ def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
 
 
 @main.command()
-@click.option("-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times.")
+@click.option(
+    "-d",
+    "--destination",
+    "destinations",
+    multiple=True,
+    help="Only this one of the configuration, or a plugin; may be given several times.",
+)
 @_common
 @click.option("--each", is_flag=True, help="Show every event, not only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON line for each event and destination.")
@@ -157,15 +174,17 @@ def send(
     """Deliver events now, and show what became of them.
 
     Nothing is kept for later: what can't be delivered is reported. Exit 0 when everything was delivered or
-    dropped on purpose, 1 when something was refused or not delivered.
+    dropped on purpose, 1 when something was refused or not delivered, 2 for a wrong command line or configuration.
     """
     from turnout._sendscreen import run
 
-    if config is None and not destinations and Path("turnout.toml").exists():
+    if config is None and Path("turnout.toml").exists() and _names_all("turnout.toml", destinations):
         config = "turnout.toml"
     if config is None and len(destinations) != 1:
         raise ConfigError("There is no turnout.toml here. Name a configuration with --config, or a plugin with -d.")
     dispatcher = _dispatcher(destinations or None, settings, config)
+    if not dispatcher.destinations:
+        raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be sent. Add one.")
     with _opened(file) as stream:
         sys.exit(run(dispatcher, stream, each=each, as_json=as_json))
 
@@ -279,6 +298,13 @@ def _dispatcher(names: Any, settings: str | None, config: str | None, **options:
         return Dispatcher.from_config(configuration, only=chosen, settings=given, **options)
     name = names[0]
     return Dispatcher({name: load_destination(name)(given, id=name)}, **options)
+
+
+def _names_all(config: str, destinations: tuple[str, ...]) -> bool:
+    """Tell whether a configuration has all these destinations; a name that it doesn't have may be a plugin's."""
+    from turnout.config import load_config
+
+    return set(destinations) <= load_config(config).destinations.keys()
 
 
 def _settings(path: str | None) -> Mapping[str, Any]:

@@ -56,7 +56,9 @@ class Rule:
 def _holds(condition: str, config: Config, rule_id: str) -> bool:
     name = condition.removeprefix("not ")
     if name not in config:
-        raise PluginError(f"rule '{rule_id}': there is no setting '{name}'.{did_you_mean(name, config)}")
+        raise PluginError(
+            f"rule '{rule_id}' depends on the setting '{name}', which is not there.{did_you_mean(name, config)}"
+        )
     return bool(config[name]) is not condition.startswith("not ")
 
 
@@ -111,6 +113,8 @@ class Destination:
         config = self.settings.configure(settings or {}, owner=f"destination '{self.id}'", environ=environ)
         try:
             self._configure(config)
+        except PluginError as error:
+            raise PluginError(f"destination '{self.id}' ({origin(type(self))}): {error}") from None
         except TurnoutError:
             raise
         except Exception as error:
@@ -193,7 +197,15 @@ def load_destination(name: str) -> type[Destination]:
 
 def check_destination(loaded: Any) -> str | None:
     """Return what keeps a loaded class from being a destination, or None."""
-    return None if issubclass(loaded, Destination) else "it is no subclass of turnout.Destination"
+    if not issubclass(loaded, Destination):
+        return "it is no subclass of turnout.Destination"
+    known = loaded.settings().load_fields
+    for one in declared_rules(loaded):
+        for condition in one.settings:
+            name = condition.removeprefix("not ")
+            if name not in known:
+                return f"rule '{one.id}' depends on the setting '{name}', which is not there{did_you_mean(name, known)}"
+    return None
 
 
 def origin(kind: type) -> str:

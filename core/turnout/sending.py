@@ -72,11 +72,12 @@ class Sender:
             # httpx limits each read on its own; a vendor that trickles would hold the lane for hours.
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(request)
-        except (httpx.TimeoutException, TimeoutError) as error:
-            return Reason(Code.TIMED_OUT, f"{host} did not answer in time ({type(error).__name__}).")
+        except (httpx.TimeoutException, TimeoutError):
+            return Reason(Code.TIMED_OUT, f"{host} did not answer within {self._timeout:g} s.")
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError, RuntimeError) as error:
             # RuntimeError: a lent transport whose connections belong to another event loop
-            return Reason(Code.UNREACHABLE, f"{host} can't be reached: {str(error) or type(error).__name__}.")
+            what = str(error).rstrip(".") or type(error).__name__
+            return Reason(Code.UNREACHABLE, f"The connection to {host} failed: {what}.")
 
     async def _exchange(self, request: Request) -> Answer:
         sent = self._client.stream(request.method, request.url, content=request.body, headers=request.headers)
@@ -88,9 +89,9 @@ class Sender:
 
 def _host(url: str) -> str:
     try:
-        return httpx.URL(url).host or "The URL without a host"
+        return httpx.URL(url).netloc.decode("ascii", "replace") or "a URL without a host"
     except httpx.InvalidURL:
-        return "The URL of the endpoint"
+        return "the endpoint's URL"
 
 
 async def _read(response: httpx.Response) -> bytes:
