@@ -25,6 +25,7 @@ from turnout_amplitude.groups import GroupRules
 from turnout_amplitude.identity import IdentityRules
 from turnout_amplitude.orders import OrderRules
 from turnout_amplitude.pages import PageRules
+from turnout_amplitude.properties import Operations
 from turnout_amplitude.settings import AmplitudeSettings
 from turnout_amplitude.tracks import TrackRules, removed_properties
 
@@ -130,6 +131,7 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         self.fields = event_fields(*flags, config.track_utm_properties, query)
         self.removed = removed_properties(config)
         self.query = bool(config.map_query_params)
+        self.operations = Operations(config)
 
     def prepare(self, event: Event) -> Call:
         """Return the call that the rules work with; raise `Refusal` for what Amplitude finds nested too deeply."""

@@ -26,6 +26,9 @@ else:
 class IdentityRules(_Base):
     """What is known of a user, and which users are one."""
 
+    operations: Operations
+    """Sorts traits as the settings ask."""
+
     @rule("identify")
     def identified(self, call: Call) -> Iterator[Item | Note]:
         """Send the traits as user properties to the Identify API.
@@ -35,7 +38,7 @@ class IdentityRules(_Base):
         event, config = call.event, self.config
         traits = event.traits if event.user_id is None else {**event.traits, "id": event.user_id}
         groups = event_groups(call.options.get("groups"))
-        user_properties, notes = Operations(config).sort(traits, beside_traits(event, config) | groups)
+        user_properties, notes = self.operations.sort(traits, beside_traits(event, config) | groups)
         yield from notes
         fields = identification(call)
         if user_properties:
