@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from turnout.delivery import take
 from turnout.dispatcher import Dispatcher
+from turnout.gathering import take
 from turnout.mapping import map_event
 from turnout.packing import waves
 from turnout.plan import Plan

@@ -12,6 +12,7 @@ import pytest
 from turnout import (
     ITEMS,
     Batch,
+    Carried,
     Config,
     Destination,
     Dispatcher,
@@ -172,7 +173,7 @@ def test_of_two_rules_of_one_name_the_method_that_python_finds_counts() -> None:
 
 def test_a_rule_overridden_without_a_mark_is_no_rule() -> None:
     """The only way to take out an inherited rule."""
-    assert Mixed({}).rules["page"] == ()
+    assert Mixed({}).rules["server"].on["page"] == ()
 
 
 def test_a_subclass_replaces_an_endpoint_by_name() -> None:
@@ -217,7 +218,7 @@ class Prepared(Destination):
         """Count the preparations."""
         self.prepared = 0
 
-    def prepare(self, event: Event) -> Any:
+    def prepare(self, event: Event, carried: Carried | None) -> Any:
         """Return a word."""
         self.prepared += 1
         return (event.event or "").upper()

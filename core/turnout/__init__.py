@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
     from turnout.event import CALL_TYPES, Context, Event
     from turnout.hooks import Tally, hookimpl
+    from turnout.inputs import Carried, DeviceIds, Inputs
     from turnout.normalise import Limits, Normaliser, Source
     from turnout.packing import Request
     from turnout.plan import Note, Plan, Settled
+    from turnout.platforms import PLATFORMS, platform_of
     from turnout.reasons import Code, Outcome, Reason
     from turnout.settings import Config, Section, Settings
 
@@ -65,9 +67,11 @@ _PLACES = {
     "turnout.errors": ("ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
     "turnout.event": ("CALL_TYPES", "Context", "Event"),
     "turnout.hooks": ("Tally", "hookimpl"),
+    "turnout.inputs": ("Carried", "DeviceIds", "Inputs"),
     "turnout.normalise": ("Limits", "Normaliser", "Source"),
     "turnout.packing": ("Request",),
     "turnout.plan": ("Note", "Plan", "Settled"),
+    "turnout.platforms": ("PLATFORMS", "platform_of"),
     "turnout.reasons": ("Code", "Outcome", "Reason"),
     "turnout.settings": ("Config", "Section", "Settings"),
 }
@@ -77,10 +81,12 @@ __all__ = [
     "CALL_TYPES",
     "ITEM",
     "ITEMS",
+    "PLATFORMS",
     "Answer",
     "Auth",
     "Batch",
     "Body",
+    "Carried",
     "Code",
     "Config",
     "ConfigError",
@@ -88,11 +94,13 @@ __all__ = [
     "Copy",
     "Derived",
     "Destination",
+    "DeviceIds",
     "Dispatcher",
     "Drop",
     "Endpoint",
     "Event",
     "Fate",
+    "Inputs",
     "Item",
     "Limits",
     "Made",
@@ -122,6 +130,7 @@ __all__ = [
     "hookimpl",
     "json_body",
     "load_destination",
+    "platform_of",
     "read_status",
     "rule",
     "setting",

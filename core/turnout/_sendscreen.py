@@ -18,6 +18,7 @@ from rich.table import Table
 from turnout import _json
 from turnout.dispatcher import Dispatcher
 from turnout.hooks import Tally
+from turnout.inputs import Inputs
 from turnout.mapping import showable
 from turnout.packing import pack
 from turnout.plan import Plan, Settled
@@ -89,11 +90,12 @@ async def _run(dispatcher: Dispatcher, stream: BinaryIO, screen: _Screen) -> Non
 
 def _plans(dispatcher: Dispatcher, stream: BinaryIO, calls: deque[str]) -> Iterator[list[Plan]]:
     """Yield the plans of each event, and note what each is called: delivery lets go of the event itself."""
+    inputs = Inputs()
     for record in records(stream):
         if record.refusal:
             rows = iter([dispatcher.refused(record.refusal, record.place)])
         else:
-            rows = dispatcher.plan_body(record.raw, record.place)
+            rows = dispatcher.plan_body(record.raw, record.place, inputs)
         for row in rows:
             calls.extend(_call(plan) for plan in row)
             yield row

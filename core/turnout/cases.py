@@ -14,6 +14,7 @@ from turnout._times import parse
 from turnout.destination import load_destination
 from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, did_you_mean
+from turnout.inputs import Inputs
 from turnout.strictjson import load_object
 
 __all__ = ["Case", "dump"]
@@ -65,11 +66,11 @@ class Case(msgspec.Struct, frozen=True):
 
     def plan(self) -> list[dict[str, Any]]:
         """Return the plan of each event, as `turnout plan` writes it."""
-        dispatcher = self.dispatcher()
+        dispatcher, inputs = self.dispatcher(), Inputs()
         return [
             plan.to_dict()
             for event in self.events
-            for plans in dispatcher.plan_body(msgspec.json.encode(event))
+            for plans in dispatcher.plan_body(msgspec.json.encode(event), "", inputs)
             for plan in plans
         ]
 

@@ -16,6 +16,7 @@ from turnout.errors import ConfigError, TurnoutError, did_you_mean
 
 if TYPE_CHECKING:
     from turnout.dispatcher import Dispatcher
+    from turnout.inputs import Inputs
     from turnout.reading import Record
     from turnout.reasons import Reason
 
@@ -124,13 +125,14 @@ def plan(
     nothing was invalid or failed, 1 when something was, 2 for a wrong command line or configuration.
     """
     from turnout import _json
+    from turnout.inputs import Inputs
     from turnout.reasons import Outcome
 
     dispatcher = _dispatcher([destination], settings, config, clock=_clock(now), new_id=_hash)
-    bad = False
+    bad, inputs = False, Inputs()
     out = _standard_output()
     for record in _input(file):
-        for plans in _plans(dispatcher, record):
+        for plans in _plans(dispatcher, record, inputs):
             for one in plans:
                 bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
                 out.write(_json.compact(one.to_dict(show_secrets=show_secrets)) + b"\n")
@@ -146,10 +148,10 @@ def _standard_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def _plans(dispatcher: Dispatcher, record: Record) -> Iterator[list[Any]]:
+def _plans(dispatcher: Dispatcher, record: Record, inputs: Inputs) -> Iterator[list[Any]]:
     if record.refusal:
         return iter([dispatcher.refused(record.refusal, record.place)])
-    return dispatcher.plan_body(record.raw, record.place)
+    return dispatcher.plan_body(record.raw, record.place, inputs)
 
 
 @main.command()

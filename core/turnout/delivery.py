@@ -7,9 +7,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,10 +20,7 @@ from turnout.reasons import Code, Outcome, Reason
 from turnout.sending import Sender, Transport
 from turnout.settings import Config, redact
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Deliverer", "take"]
+__all__ = ["Deliverer"]
 
 _logger = logging.getLogger("turnout")
 _FIRST_WAIT = 0.5
@@ -59,14 +54,12 @@ class Deliverer:
         for lane in self._lanes.values():
             await lane.sender.__aexit__(kind, error, trace)
 
-    async def deliver(self, plans: Iterable[list[Plan]], chunk: int) -> AsyncIterator[tuple[Settled, Plan]]:
-        """Yield the outcome of each plan, in order; `plans` holds a list for each event."""
-        events = iter(plans)
-        while taken := take(events, chunk):
-            states = await self._deliver_chunk([plan for row in taken for plan in row])
-            for row in taken:
-                for plan in row:
-                    yield _settled(plan, states), plan
+    async def deliver(self, taken: Sequence[Sequence[Plan]]) -> AsyncIterator[tuple[Settled, Plan]]:
+        """Yield the outcome of each plan, in order; `taken` holds a list for each event of a chunk."""
+        states = await self._deliver_chunk([plan for row in taken for plan in row])
+        for row in taken:
+            for plan in row:
+                yield _settled(plan, states), plan
 
     async def _deliver_chunk(self, plans: Sequence[Plan]) -> dict[int, _State]:
         states: dict[int, _State] = {id(item): _State() for plan in plans for item in plan.items}
@@ -82,16 +75,6 @@ class Deliverer:
             work.append(self._lanes[name].deliver(mine, states))
         await asyncio.gather(*work)
         return states
-
-
-def take(events: Iterator[list[Plan]], chunk: int) -> list[list[Plan]]:
-    """Return the plans of the next `chunk` events, without the events: hundreds of them would only fill memory."""
-    taken = []
-    for row in islice(events, chunk):
-        for plan in row:
-            plan.event = None
-        taken.append(row)
-    return taken
 
 
 def _settled(plan: Plan, states: dict[int, _State]) -> Settled:

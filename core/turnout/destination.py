@@ -13,6 +13,8 @@ from turnout.copies import Copy, Derived
 from turnout.endpoint import BoundEndpoint, Endpoint, Item
 from turnout.errors import PluginError, TurnoutError, did_you_mean
 from turnout.event import CALL_TYPES, Event
+from turnout.inputs import Carried
+from turnout.platforms import PLATFORMS, SERVER, platform_of
 from turnout.plugins import DESTINATIONS, installed, load
 from turnout.settings import Config, Settings, redact
 
@@ -30,13 +32,24 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 class Rule:
     """One named mapping function: its id, the call types it handles, its conditions and its docstring."""
 
-    __slots__ = ("call_types", "doc", "event", "id", "when")
+    __slots__ = ("aside", "call_types", "doc", "event", "id", "platforms", "when")
 
-    def __init__(self, rule_id: str, call_types: tuple[str, ...], when: When, event: Named, doc: str) -> None:
+    def __init__(
+        self,
+        rule_id: str,
+        call_types: tuple[str, ...],
+        when: When,
+        event: Named,
+        platforms: tuple[str, ...],
+        aside: bool,
+        doc: str,
+    ) -> None:
         self.id = rule_id
         self.call_types = call_types
         self.when = when
         self.event = event
+        self.platforms = platforms
+        self.aside = aside
         self.doc = doc
 
     @property
@@ -62,24 +75,46 @@ def _holds(condition: str, config: Config, rule_id: str) -> bool:
     return bool(config[name]) is not condition.startswith("not ")
 
 
-def rule(*call_types: str, when: When = None, event: Named = None) -> Callable[[_Method], _Method]:
+def rule(
+    *call_types: str, when: When = None, event: Named = None, platforms: Iterable[str] = PLATFORMS, aside: bool = False
+) -> Callable[[_Method], _Method]:
     """Mark a method as the rule for these call types; its name is the rule's id.
 
     `when` switches it on: the name of a setting that must be on (`"not name"`: off), a tuple of such names
     (all must hold), or a function of the settings. It is resolved once, when the destination is configured.
     `event` restricts it to track calls whose event name satisfies this function, which is asked once for each name.
+    `platforms` are those that it runs on (see `turnout.platforms`): outside device mode, `server` is the only one.
+    `aside` says that it sends what goes beside a call, so a call for which nothing else is on counts as switched off.
     The method gets what `Destination.prepare` made of the event (by default the event) and gives back `Made`.
     """
-    for call_type in call_types:
-        if call_type not in CALL_TYPES:
-            raise PluginError(f"@rule: '{call_type}' is no call type.{did_you_mean(call_type, CALL_TYPES)}")
+    for kind, given, known in (("call type", call_types, CALL_TYPES), ("platform", platforms, PLATFORMS)):
+        for name in given:
+            if name not in known:
+                raise PluginError(f"@rule: '{name}' is no {kind}.{did_you_mean(name, known)}")
 
     def mark(method: _Method) -> _Method:
         doc = inspect.cleandoc(method.__doc__ or "")
-        method.__turnout_rule__ = Rule(method.__name__, call_types, when, event, doc)  # type: ignore[attr-defined]
+        made = Rule(method.__name__, call_types, when, event, tuple(platforms), aside, doc)
+        method.__turnout_rule__ = made  # type: ignore[attr-defined]
         return method
 
     return mark
+
+
+class RuleSet:
+    """The rules of a configured destination on one platform: those that are on, and those that settings keep off."""
+
+    __slots__ = ("for_name", "off", "on")
+
+    def __init__(self, on: dict[str, Rules], off: dict[str, tuple[Rule, ...]], names: Mapping[str, Named]) -> None:
+        self.on = on
+        self.off = off
+        track = on["track"]
+
+        def for_name(name: str) -> Rules:
+            return tuple(one for one in track if (fits := names.get(one[0])) is None or fits(name))
+
+        self.for_name = lru_cache(maxsize=4096)(for_name)
 
 
 class Destination:
@@ -92,6 +127,10 @@ class Destination:
     `pure = True` promises that no rule changes anything inside an event. It is what every mapping should be,
     and saves the private copy of the event that a destination gets otherwise.
 
+    A destination that maps differently for each platform has the setting `connection_mode` (`cloud` or `device`), and
+    names in `ignored` the call types that a platform doesn't have. In device mode it can ask for what carries
+    over between events: `wants_device_id` and `device_of` say of which device.
+
     Constructing one configures it: `Acme({"api_key": "…"})`. Raises `SettingsError`.
     """
 
@@ -101,6 +140,10 @@ class Destination:
     pure: ClassVar[bool] = False
     table: ClassVar[tuple[Copy | Derived, ...]] = ()
     """What is copied from an event into the vendor's objects, for the generated page."""
+    ignored: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The call types that a platform doesn't have: nothing is sent for them in device mode."""
+    session_gap_ms: ClassVar[int] = 30 * 60 * 1000
+    """How long a device is silent, in ms, before its next event begins a session."""
 
     def __init__(
         self,
@@ -128,33 +171,58 @@ class Destination:
         for endpoint in declared_endpoints(type(self)):
             self.endpoints[endpoint.name] = bound = endpoint.bind(config, self.name)
             setattr(self, endpoint.name, bound)
-        self.rules: dict[str, Rules] = {}
-        self.switched_off: dict[str, tuple[Rule, ...]] = {}
-        declared = declared_rules(type(self))
-        for call_type in CALL_TYPES:
-            mine = [one for one in declared if call_type in one.call_types]
-            self.rules[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.active(config))
-            self.switched_off[call_type] = tuple(one for one in mine if not one.active(config))
-        self._names = {one.id: one.event for one in declared if one.event}
-        self.rules_for_name = lru_cache(maxsize=4096)(self._rules_for_name)
+        self.device_mode = config.get("connection_mode") == "device"
+        """Whether the rules go by the event's platform; otherwise they are the server's for every event."""
+        platforms = PLATFORMS if self.device_mode else (SERVER,)
+        self.rules = {platform: self._rule_set(platform) for platform in platforms}
+        self._server_rules = self.rules[SERVER]
         self.secret_bytes = tuple(msgspec.json.encode(secret)[1:-1] for secret in config.secret_values)
         self._twin: Destination | None = None
         self.configured()
 
+    def _rule_set(self, platform: str) -> RuleSet:
+        on: dict[str, Rules] = {}
+        off: dict[str, tuple[Rule, ...]] = {}
+        declared = [one for one in declared_rules(type(self)) if platform in one.platforms]
+        ignored = self.ignored.get(platform, ())
+        for call_type in CALL_TYPES:
+            mine = [one for one in declared if call_type in one.call_types and call_type not in ignored]
+            on[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.active(self.config))
+            off[call_type] = tuple(one for one in mine if not one.active(self.config))
+        return RuleSet(on, off, {one.id: one.event for one in declared if one.event})
+
+    def rule_set(self, event: Event) -> RuleSet:
+        """Return the rules of the event's platform."""
+        return self.rules[platform_of(event)] if self.device_mode else self._server_rules
+
     def rules_for(self, event: Event) -> Rules:
         """Return the rules that are on for this event, each with its id."""
-        return self.rules_for_name(event.event or "") if event.type == "track" else self.rules[event.type]
+        rules = self.rules[platform_of(event)] if self.device_mode else self._server_rules
+        return rules.for_name(event.event or "") if event.type == "track" else rules.on[event.type]
 
-    def _rules_for_name(self, name: str) -> Rules:
-        return tuple(one for one in self.rules["track"] if one[0] not in self._names or self._names[one[0]](name))
+    def wants_device_id(self, event: Event) -> bool:
+        """Return whether the mapping of this event asks for the device id that the host has made."""
+        return False
+
+    def device_of(self, event: Event, carried: Carried) -> str | None:
+        """Return the device whose session this event belongs to; None when its mapping needs no session."""
+        return None
+
+    @property
+    def carries(self) -> bool:
+        """Return whether a mapping of this destination can depend on earlier events."""
+        kind = type(self)
+        asks = kind.device_of is not Destination.device_of or kind.wants_device_id is not Destination.wants_device_id
+        return asks and self.device_mode
 
     def configured(self) -> None:
         """Do once, after the settings are known, what would otherwise cost time for every event."""
 
-    def prepare(self, event: Event) -> Any:
+    def prepare(self, event: Event, carried: Carried | None) -> Any:
         """Return what the rules get: by default the event itself.
 
-        Override it to work out once what several rules need. It may raise `Refusal` or `Drop`.
+        Override it to work out once what several rules need. `carried` is what earlier events left for this one,
+        None for a destination that asks for nothing. It may raise `Refusal` or `Drop`.
         """
         return event
 

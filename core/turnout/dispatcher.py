@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,18 @@ from turnout import plugins
 from turnout.body import encoded, is_batch, told_message_id
 from turnout.config import Configuration, SendSettings, load_config
 from turnout.destination import Destination, load_destination
-from turnout.errors import ConfigError, Drop, Refusal, TurnoutError
+from turnout.errors import ConfigError, Drop, Refusal, TurnoutError, did_you_mean
 from turnout.event import Event
 from turnout.hooks import Hooks
-from turnout.mapping import map_event, rebound
+from turnout.inputs import DeviceIds, Inputs, regenerate
+from turnout.mapping import map_event, map_on, rebound
 from turnout.normalise import Normaliser, Source
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config, redact
 
 if TYPE_CHECKING:
+    from turnout.gathering import Gatherer
     from turnout.sending import Transport
 
 __all__ = ["Dispatcher", "Source"]
@@ -37,7 +40,8 @@ class Dispatcher:
     destinations, or a mapping of ids to them. `hooks` are objects with `@turnout.hookimpl` functions.
     `clock` and `new_id` are where times and missing message ids come from. `transport` is handed to httpx: a
     function that makes a transport, called for each destination of each send; or a transport, which is never
-    closed here and belongs to one event loop.
+    closed here and belongs to one event loop. `device_id_provider` is a function of an event that returns the
+    device id which the host keeps for it, or None: where a vendor's own library would have made one, in device mode.
     """
 
     def __init__(
@@ -49,13 +53,17 @@ class Dispatcher:
         new_id: Callable[[bytes], str] | None = None,
         send: Config | None = None,
         transport: Transport | None = None,
+        device_id_provider: DeviceIds | None = None,
     ) -> None:
         self.destinations = _named(destinations)
         self.hooks = Hooks(hooks)
         self.normaliser = Normaliser(clock=clock, new_id=new_id)
         self.send_settings = send or SendSettings.configure({}, owner="[send]")
         self.transport = transport
+        self.device_id_provider = device_id_provider
+        self._gatherers: weakref.WeakSet[Gatherer] = weakref.WeakSet()
         self._targets = tuple(self.destinations.values())
+        self._carrying = any(target.carries for target in self._targets)
         self._leaders = _leaders(self._targets)
         self._only = self._single()
         for target in self._targets:
@@ -87,11 +95,12 @@ class Dispatcher:
         hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
         return cls(destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options)
 
-    def plan(self, event: Source) -> list[Plan]:
+    def plan(self, event: Source, inputs: Inputs | None = None) -> list[Plan]:
         """Return what `event` becomes at each destination; nothing is sent.
 
         `event` is JSON text (bytes or str), a mapping, or an `Event`. An event that can't be accepted gets a
         plan with the outcome `invalid` for each destination; this method raises nothing for a bad event.
+        `inputs` is what earlier events left behind, and gets what this one leaves; without it the event stands alone.
         """
         try:
             if self._only is not None:
@@ -105,18 +114,23 @@ class Dispatcher:
             return self._all(accepted, Outcome.FAILED, error.reason)
         except Refusal as refusal:
             return self._all(event, Outcome.INVALID, refusal.reason)
-        plans = self._mapped(accepted) if self._leaders else [map_event(target, accepted) for target in self._targets]
+        plans = self._mapped(accepted, inputs)
         if self.hooks.planned:
             self._observe(accepted, plans)
         return plans
 
     def _single(self) -> Destination | None:
         """Return the destination, when there is one alone and no hook to call."""
-        hooked = self.hooks.before_mapping or self.hooks.planned
+        hooked = self.hooks.before_mapping or self.hooks.planned or self._carrying
         return self._targets[0] if len(self._targets) == 1 and not hooked else None
 
-    def _mapped(self, event: Event) -> list[Plan]:
+    def _mapped(self, event: Event, inputs: Inputs | None) -> list[Plan]:
         """Return the plans of all destinations, mapping once for those that map alike."""
+        if self._carrying:
+            carried = Inputs() if inputs is None else inputs
+            return [map_on(target, event, carried, self.device_id_provider) for target in self._targets]
+        if not self._leaders:
+            return [map_event(target, event) for target in self._targets]
         plans: list[Plan] = []
         for number, target in enumerate(self._targets):
             first = plans[self._leaders[number]] if number in self._leaders else None
@@ -152,16 +166,18 @@ class Dispatcher:
             for plan in plans:
                 _call(observe, event=event, plan=plan)
 
-    def plan_body(self, body: Source, place: str = "") -> Iterator[list[Plan]]:
+    def plan_body(self, body: Source, place: str = "", inputs: Inputs | None = None) -> Iterator[list[Plan]]:
         """Yield what `plan` returns for one event, or for each event of a batch body (`{"batch": [...]}`).
 
-        `place` (`line 3`) is put in front of the message of what is invalid.
+        `place` (`line 3`) is put in front of the message of what is invalid. Without `inputs`, what carries over
+        is kept within the body.
         """
         if isinstance(body, Event) or not is_batch(body):
-            yield _placed(self.plan(body), place)
+            yield _placed(self.plan(body, inputs), place)
             return
+        inputs = Inputs() if inputs is None else inputs
         for number, found in enumerate(self.read_body(body), start=1):
-            plans = self.refused(found) if isinstance(found, Refusal) else self.plan(found)
+            plans = self.refused(found) if isinstance(found, Refusal) else self.plan(found, inputs)
             yield _placed(plans, place, number)
 
     def read_body(self, body: Source) -> Iterator[Event | Refusal]:
@@ -187,10 +203,11 @@ class Dispatcher:
         self._observe(event, plans)
         return plans
 
-    def send(self, events: Iterable[Source]) -> list[Settled]:
+    def send(self, events: Iterable[Source], inputs: Inputs | None = None) -> list[Settled]:
         """Deliver events now and return the outcome of each at each destination, in the order of the events.
 
-        Nothing is kept: what could not be delivered within the attempts of `[send]` has the outcome `dead`.
+        Nothing is kept: what could not be delivered within the attempts of `[send]` has the outcome `dead`. What
+        carries over between events is kept in `inputs`, or only for this call.
         Raises `TurnoutError` inside a running event loop; use `send_async` there.
         """
         import asyncio
@@ -198,33 +215,90 @@ class Dispatcher:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.send_async(events))
+            return asyncio.run(self.send_async(events, inputs))
         raise TurnoutError("send() can't wait inside a running event loop. Use: await dispatcher.send_async(events)")
 
-    async def send_async(self, events: Iterable[Source]) -> list[Settled]:
+    async def send_async(self, events: Iterable[Source], inputs: Inputs | None = None) -> list[Settled]:
         """Deliver events now, as `send` does, from asyncio."""
-        return [outcome async for outcome in self.stream(events)]
+        return [outcome async for outcome in self.stream(events, inputs=inputs)]
 
-    async def stream(self, events: Iterable[Source], *, chunk: int = 500) -> AsyncIterator[Settled]:
-        """Yield the outcomes as they are settled, holding at most `chunk` events at a time."""
-        plans = (row for event in events for row in self.plan_body(event))
+    async def stream(
+        self,
+        events: Iterable[Source] | AsyncIterable[Source],
+        *,
+        chunk: int = 500,
+        inputs: Inputs | None = None,
+    ) -> AsyncIterator[Settled]:
+        """Yield the outcomes as they are settled, holding at most `chunk` events at a time.
+
+        From an async iterable, what has come is delivered once an endpoint's batch is full or its `linger_ms` are
+        over, and at `flush`.
+        """
+        carried = Inputs() if inputs is None else inputs
+        plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]]
+        if isinstance(events, AsyncIterable):
+            plans = (row async for event in events for row in self.plan_body(event, "", carried))
+        else:
+            plans = (row for event in events for row in self.plan_body(event, "", carried))
         async for outcome, _ in self.stream_plans(plans, chunk=chunk):
             yield outcome
 
     async def stream_plans(
-        self, plans: Iterable[list[Plan]], *, chunk: int = 500
+        self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], *, chunk: int = 500
     ) -> AsyncIterator[tuple[Settled, Plan]]:
         """Deliver plans that `plan` returned, and yield each outcome with its plan, in order."""
         from turnout.delivery import Deliverer
 
         async with Deliverer(self.send_settings, self.transport) as deliverer:
-            async for outcome, plan in deliverer.deliver(plans, chunk):
-                for observe in self.hooks.settled:
-                    _call(observe, outcome=outcome)
-                yield outcome, plan
+            async for taken in self._chunks(plans, chunk):
+                async for outcome, plan in deliverer.deliver(taken):
+                    for observe in self.hooks.settled:
+                        _call(observe, outcome=outcome)
+                    yield outcome, plan
+
+    async def _chunks(
+        self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], chunk: int
+    ) -> AsyncIterator[list[list[Plan]]]:
+        from turnout.gathering import Gatherer, take
+
+        if isinstance(plans, AsyncIterator):
+            gatherer = Gatherer(plans, chunk)
+            self._gatherers.add(gatherer)
+            async for taken in gatherer.chunks():
+                yield taken
+            return
+        rows = iter(plans)
+        while taken := take(rows, chunk):
+            yield taken
+
+    def flush(self, destination: str | None = None) -> None:
+        """Send now what running streams are still gathering for a destination (None: for all).
+
+        It returns at once, works from any thread, and sends nothing when nothing waits. Raises `ConfigError` for
+        an unknown destination.
+        """
+        self._check_known(destination)
+        for gatherer in list(self._gatherers):
+            gatherer.flush(destination)
+
+    def reset(self, anonymous_id: str, inputs: Inputs, destination: str | None = None) -> None:
+        """Forget a user who logged out, at a destination (None: at all): the made device id and the session.
+
+        The `device_id_provider` is asked to make a new id, when it has a method `regenerate(anonymous_id)`.
+        Nothing is sent, and no user property is cleared: events that come after it simply belong to a new device.
+        Raises `ConfigError` for an unknown destination.
+        """
+        self._check_known(destination)
+        inputs.forget(anonymous_id, destination)
+        regenerate(self.device_id_provider, anonymous_id)
+
+    def _check_known(self, destination: str | None) -> None:
+        if destination is not None and destination not in self.destinations:
+            raise ConfigError(f"There is no destination '{destination}'.{did_you_mean(destination, self.destinations)}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = (self.destinations, self.hooks, self.normaliser, self.send_settings, self.transport)
+        settings = (self.send_settings, self.transport, self.device_id_provider)
+        state = (self.destinations, self.hooks, self.normaliser, *settings)
         return _restore, (type(self), *state)
 
 
@@ -293,8 +367,9 @@ def _restore(
     normaliser: Normaliser,
     send: Config,
     transport: Any,
+    provider: DeviceIds | None,
 ) -> Dispatcher:
-    made = kind(destinations, send=send, transport=transport)
+    made = kind(destinations, send=send, transport=transport, device_id_provider=provider)
     made.hooks, made.normaliser = hooks, normaliser
     made._only = made._single()
     return made

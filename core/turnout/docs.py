@@ -6,12 +6,12 @@ import inspect
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from turnout.copies import Copy
 from turnout.destination import Destination, Rule, declared_endpoints, declared_rules
 from turnout.endpoint import Endpoint
-from turnout.settings import SettingDoc, describe
+from turnout.platforms import PLATFORMS
+from turnout.settings import Config, SettingDoc, describe
 
 __all__ = ["destination_page", "rule_ids", "table"]
 
@@ -84,11 +84,21 @@ def _settings(settings: Iterable[SettingDoc]) -> str:
 
 
 def _rules(rules: Iterable[Rule]) -> str:
-    rows = []
+    rules, rows = list(rules), []
+    varied = any(one.platforms != PLATFORMS for one in rules)
     for one in rules:
         when = ", ".join(f"`{name}`" for name in one.settings) or ("by its settings" if one.when else "always")
-        rows.append([f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))])
-    return table(("rule", "calls", "when", "what it does", "rule book"), rows)
+        row = [f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))]
+        if varied:
+            row.insert(2, _letters(one.platforms))
+        rows.append(row)
+    head = ["rule", "calls", "when", "what it does", "rule book"]
+    return table([*head[:2], "platforms", *head[2:]] if varied else head, rows)
+
+
+def _letters(platforms: Iterable[str]) -> str:
+    """Return platforms as the settings table writes them: S, B, I, A."""
+    return "".join(one[0].upper() for one in PLATFORMS if one in platforms)
 
 
 def _prose(doc: str) -> str:
@@ -128,21 +138,22 @@ def _endpoints(endpoints: Iterable[Endpoint], kind: type[Destination]) -> str:
                 f"`{one.name}`",
                 f"{one.method} `{_url(one, kind)}`",
                 one.body.content_type,
-                _limits(one),
+                _limits(one, kind),
                 one.doc,
             ]
         )
     return table(("endpoint", "request", "body", "limits", "what for"), rows)
 
 
-def _limits(endpoint: Endpoint) -> str:
-    return f"{endpoint.batch.items} items, {endpoint.batch.bytes:,} bytes"
+def _limits(endpoint: Endpoint, kind: type[Destination]) -> str:
+    batch = endpoint.limits(_defaults(kind)) if callable(endpoint.limits) else endpoint.limits
+    by_settings = " (by its settings)" if callable(endpoint.limits) else ""
+    return f"{batch.items} items, {batch.bytes:,} bytes{by_settings}"
 
 
 def _url(endpoint: Endpoint, kind: type[Destination]) -> str:
-    if isinstance(endpoint.url, str):
-        return endpoint.url
-    defaults: dict[str, Any] = {one.name: one.default for one in describe(kind.settings)}
-    from turnout.settings import Config
+    return endpoint.url if isinstance(endpoint.url, str) else endpoint.url(_defaults(kind))
 
-    return endpoint.url(Config(defaults))
+
+def _defaults(kind: type[Destination]) -> Config:
+    return Config({one.name: one.default for one in describe(kind.settings)})

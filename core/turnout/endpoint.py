@@ -58,10 +58,14 @@ def setting(name: str) -> Any:
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """How much one request may hold: at most `items` items and `bytes` bytes of body."""
+    """How much one request may hold: at most `items` items and `bytes` bytes of body.
+
+    `linger_ms` is how long an item may wait for others when events come one by one; 0 sends what is there at once.
+    """
 
     items: int = 1
     bytes: int = 1_000_000
+    linger_ms: int = 0
 
 
 class Auth(msgspec.Struct, frozen=True):
@@ -249,8 +253,8 @@ class Endpoint:
     """Where items go and how; a class attribute of a destination.
 
     `url` is a template in which `{name}` stands for a setting, or a function of the settings. `body` is the
-    envelope, `batch` its limits, `read` turns an answer into one verdict for each item (by default, judged by
-    the status alone). `doc` is one sentence for the generated page.
+    envelope, `batch` its limits (or a function of the settings), `read` turns an answer into one verdict for each
+    item (by default, judged by the status alone). `doc` is one sentence for the generated page.
 
     Inside a configured destination the attribute is *bound*: it knows the settings, and `base_url`, when set,
     has replaced scheme and host.
@@ -268,7 +272,7 @@ class Endpoint:
         body: Body,
         auth: Auth | None = None,
         headers: Mapping[str, Any] | None = None,
-        batch: Batch | None = None,
+        batch: Batch | Callable[[Config], Batch] | None = None,
         read: Reader = read_status,
         doc: str = "",
     ) -> None:
@@ -277,7 +281,7 @@ class Endpoint:
         self.body = body
         self.auth = auth
         self.headers = dict(headers or {})
-        self.batch = batch or Batch()
+        self.limits = batch or Batch()
         self.read = read
         self.doc = doc
 
@@ -299,6 +303,8 @@ class BoundEndpoint(Endpoint):
     """An endpoint of a configured destination: `target`, `sent_headers` and `envelope` are ready to be used."""
 
     masked: BoundEndpoint
+    batch: Batch
+    """The limits with these settings."""
 
     def __init__(self, plain: Endpoint, config: Config, owner: str = "", unmasked: BoundEndpoint | None = None) -> None:
         super().__init__(
@@ -307,22 +313,23 @@ class BoundEndpoint(Endpoint):
             body=plain.body,
             auth=plain.auth,
             headers=plain.headers,
-            batch=plain.batch,
+            batch=plain.limits,
             read=plain.read,
             doc=plain.doc,
         )
         self.name = plain.name
         self.owner = owner
         self.envelope = plain.body.bind(config)
+        self.batch = plain.limits(config) if callable(plain.limits) else plain.limits
         if self.envelope.single:
-            self.batch = Batch(1, plain.batch.bytes)
+            self.batch = msgspec.structs.replace(self.batch, items=1)
         self.target = _target(plain.url, config) if unmasked is None else _shown_target(unmasked, config)
         self.sent_headers = {"content-type": plain.body.content_type}
         for name, value in plain.headers.items():
             self.sent_headers[name.lower()] = str(_fill(value, config))
         if plain.auth:
             self.sent_headers["authorization"] = plain.auth.value(config, unmasked is not None)
-        self.roomy = plain.batch.bytes // 3 - self.envelope.overhead
+        self.roomy = self.batch.bytes // 3 - self.envelope.overhead
         """Items of up to this many bytes fit into a request in any encoding."""
 
     def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:

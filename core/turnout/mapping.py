@@ -8,15 +8,17 @@ from typing import Any
 
 import msgspec
 
-from turnout.destination import Destination, origin
+from turnout.destination import Destination, Rule, declared_rules, origin
 from turnout.endpoint import Item
 from turnout.errors import Drop, Refusal
 from turnout.event import Event
+from turnout.inputs import Carried, DeviceIds, Inputs, ProviderError
 from turnout.plan import Note, Plan
+from turnout.platforms import platform_of
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import redact
 
-__all__ = ["gate", "map_event", "showable"]
+__all__ = ["gate", "map_event", "map_on", "rebound", "showable"]
 
 _logger = logging.getLogger("turnout")
 
@@ -53,16 +55,19 @@ def _all_key(integrations: dict[str, Any]) -> str | None:
     return next((key for key, value in integrations.items() if key.lower() == "all" and value is not None), None)
 
 
-def map_event(destination: Destination, event: Event) -> Plan:
-    """Return the plan for one event at one destination; whatever the plugin raises becomes its outcome."""
+def map_event(destination: Destination, event: Event, carried: Carried | None = None) -> Plan:
+    """Return the plan for one event at one destination; whatever the plugin raises becomes its outcome.
+
+    `carried` is what earlier events left for this one, for a destination that asks for it.
+    """
     items: list[Item] = []
     user = event.user_id or event.anonymous_id or ""
-    plan = Plan(event.message_id, destination.id, Outcome.PLANNED, None, items, user, event, destination)
+    plan = Plan(event.message_id, destination.id, Outcome.PLANNED, None, items, user, event, destination, (), carried)
     if (event.integrations or event.metadata) and (reason := gate(destination.name, event)):
         return _without_items(plan, Outcome.DROPPED, reason)
     rule = ""
     try:
-        subject = destination.prepare(event if destination.pure else event.copy())
+        subject = destination.prepare(event if destination.pure else event.copy(), carried)
         for rule, method in destination.rules_for(event):
             made = method(subject)
             if made.__class__ is Item:
@@ -77,6 +82,22 @@ def map_event(destination: Destination, event: Event) -> Plan:
     except (Exception, SystemExit) as error:
         return _without_items(plan, Outcome.FAILED, _blame(destination, rule, error))
     return plan if items else _without_items(plan, Outcome.DROPPED, _nothing(destination, event))
+
+
+def map_on(destination: Destination, event: Event, inputs: Inputs, provider: DeviceIds | None = None) -> Plan:
+    """Return the plan for one event, with what earlier events left in `inputs`, where this one is remembered.
+
+    An event that the gate keeps away leaves nothing behind.
+    """
+    if not destination.carries or gate(destination.name, event):
+        return map_event(destination, event)
+    try:
+        carried = inputs.carry(destination, event, provider)
+    except ProviderError as error:
+        _logger.error("%s", error)
+        plan = Plan(event.message_id, destination.id, Outcome.FAILED, None, [], "", event, destination)
+        return _without_items(plan, Outcome.FAILED, error.reason)
+    return map_event(destination, event, carried)
 
 
 def rebound(plan: Plan, destination: Destination) -> Plan:
@@ -137,7 +158,7 @@ def showable(plan: Plan) -> list[Item]:
     if not any(secret in item.data for item in plan.items for secret in secrets):
         return plan.items
     try:
-        made = map_event(destination.twin, event).items if destination and event else []
+        made = map_event(destination.twin, event, plan.carried).items if destination and event else []
     except Exception:
         made = []
     return made if len(made) == len(plan.items) else [_without(secrets, item) for item in plan.items]
@@ -152,21 +173,24 @@ def _without(secrets: Iterable[bytes], item: Item) -> Item:
 
 def _nothing(destination: Destination, event: Event) -> Reason:
     """Return why no rule made anything: none for the call type, none switched on, or none that applied."""
-    ran = ", ".join(rule for rule, _ in destination.rules_for(event))
-    off = _switched_off(destination, event)
+    rules = destination.rule_set(event)
+    aside = {rule.id for rule in declared_rules(type(destination)) if rule.aside}
+    ran = [rule for rule, _ in destination.rules_for(event) if rule not in aside]
+    off = _switched_off(rules.off[event.type])
     if ran:
-        message = f"No rule had anything to send for this {event.type} call (tried: {ran})."
+        message = f"No rule had anything to send for this {event.type} call (tried: {', '.join(ran)})."
         return Reason(Code.NOTHING_TO_MAP, message if off is None else f"{message} Others are switched off{off}.")
     if off is None:
-        message = f"{destination.name} has no rule for {event.type} calls."
+        where = f" from the platform {platform_of(event)}" if destination.device_mode else ""
+        message = f"{destination.name} has no rule for {event.type} calls{where}."
         return Reason(Code.CALL_TYPE_UNSUPPORTED, message, "/type")
     message = f"{event.type} calls are switched off by the settings of '{destination.id}'{off}."
     return Reason(Code.SETTING_OFF, message, "/type")
 
 
-def _switched_off(destination: Destination, event: Event) -> str | None:
-    """Return the settings that keep rules for this call type from running, None when no rule is kept."""
-    off = destination.switched_off.get(event.type, ())
+def _switched_off(rules: Iterable[Rule]) -> str | None:
+    """Return the settings that keep rules for a call type from running, None when no rule is kept."""
+    off = [rule for rule in rules if not rule.aside]
     if not off:
         return None
     wanted = sorted({name for rule in off for name in rule.settings})

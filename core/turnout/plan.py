@@ -9,6 +9,7 @@ import msgspec
 from turnout.destination import Destination
 from turnout.endpoint import Item
 from turnout.event import Event
+from turnout.inputs import Carried
 from turnout.packing import Request, pack
 from turnout.reasons import Outcome, Reason
 
@@ -39,6 +40,8 @@ class Plan(msgspec.Struct, gc=False):
     target: Destination | None = None
     notes: tuple[Note, ...] = ()
     """What rules left out on purpose, and why."""
+    carried: Carried | None = None
+    """What earlier events had left for the mapping of this one."""
 
     @property
     def requests(self) -> list[Request]:

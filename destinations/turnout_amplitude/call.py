@@ -8,47 +8,70 @@ from typing import Any
 
 import msgspec
 
-from turnout import Event, Item, share
-from turnout_amplitude.context import context_reader, option
+from turnout import Carried, Config, Event, Item, share
+from turnout_amplitude.context import ContextReader, context_reader, option
 from turnout_amplitude.properties import OPERATORS, add_campaign
 from turnout_amplitude.values import text_of
 
-__all__ = ["Call", "event_fields", "event_groups", "options_of"]
+__all__ = ["Call", "Shape", "event_fields", "event_groups", "options_of"]
 
 _LONG = 2**63
 _NO_OPTIONS: dict[str, Any] = {}
 
 
-class Call(msgspec.Struct, gc=False):
-    """One event on its way to Amplitude: its options, and the items that it becomes."""
+class Shape(msgspec.Struct, frozen=True):
+    """What differs between platforms for every call."""
 
-    amplitude: Any
+    platform: str
+    """`server`, `browser`, `ios` or `android`."""
+    target: Any
+    """The endpoint of its events."""
+    context: ContextReader
+    """Makes what events and identifications have in common."""
+    fields: ContextReader
+    """Makes what all events of a call have in common."""
+
+
+class Call(msgspec.Struct, gc=False):
+    """One event on its way to Amplitude: its options, and the items that it becomes.
+
+    Its main event has the message id as `insert_id`, the others have `-1`, `-2`, … behind it in the order in which
+    they are made (AMP-GEN-07). Without a main event the first of the others stands in for it.
+    """
+
+    shape: Shape
     event: Event
     options: dict[str, Any]
-    items: int = 0
+    carried: Carried | None = None
+    has_main: bool = True
+    """Whether a main event comes; False for a page call that only identifies."""
+    others: int = 0
+    """How many events there are beside the main one."""
     fields: dict[str, Any] = {}
-    """The fields of the first event; the first `shared` of them are what all events of the call share."""
+    """The fields of the main event; the first `shared` of them are what all events of the call share."""
     shared: int | bytes = 0
     """How many of `fields` are shared; once there is a second event, these fields encoded."""
 
+    @property
+    def new_session(self) -> bool:
+        """Return whether the call is the first of a session of its device (AMP-CTX-18)."""
+        return self.carried is None or self.carried.new_session
+
     def identity(self) -> dict[str, Any]:
         """Return ids, time, context and session: what events and identifications have in common; a new dict."""
-        fields: dict[str, Any] = self.amplitude.context(self.event, self.options)
-        return fields
+        return self.shape.context(self.event, self.options, self.carried)
 
     def event_item(
         self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None = None
     ) -> Item:
         """Return an item for the events endpoint: the main event first, then the others of the same call.
 
-        The main event's `insert_id` is the message id, the others' has `-1`, `-2`, … behind it (AMP-GEN-07).
         `native` are further fields of the event, such as `revenue`.
         """
-        if self.items:
+        if self.fields:
             return self.further_items(event_type, [properties], [native or {}])[0]
-        event = self.event
-        self.items = 1
-        self.fields = fields = self.amplitude.fields(event, self.options)
+        event, shape = self.event, self.shape
+        self.fields = fields = shape.fields(event, self.options, self.carried)
         self.shared = len(fields)
         fields["event_type"] = event_type
         fields["insert_id"] = event.message_id
@@ -56,7 +79,7 @@ class Call(msgspec.Struct, gc=False):
             fields["event_properties"] = properties
         if native:
             fields.update(native)
-        item: Item = self.amplitude.target.item(fields, b"", event.message_id)
+        item: Item = shape.target.item(fields, b"", event.message_id)
         return item
 
     def further_items(
@@ -68,16 +91,52 @@ class Call(msgspec.Struct, gc=False):
         """Return items for more events of the call; what all of them share is encoded once."""
         if isinstance(self.shared, int):
             self.shared = share(dict(islice(self.fields.items(), self.shared)))
-        message_id, make = self.event.message_id, self.amplitude.target.item
+        message_id, make = self.event.message_id, self.shape.target.item
         items = []
         for each, fields in zip(properties, native, strict=False):
-            insert_id = f"{message_id}-{self.items}"
-            self.items += 1
+            self.others += 1
+            insert_id = f"{message_id}-{self.others}"
             own = {"event_type": event_type, "insert_id": insert_id, **fields}
             if each:
                 own["event_properties"] = each
             items.append(make(own, self.shared, insert_id))
         return items
+
+    def revenue_item(self, properties: dict[str, Any]) -> Item:
+        """Return the revenue event of a device: who, when, where as the main one, without its groups (AMP-REV-23)."""
+        fields = self.shape.fields(self.event, self.options, self.carried)
+        fields.pop("groups", None)
+        fields["event_properties"] = properties
+        return self._other("revenue_amount", fields)
+
+    def identify_aside(self, user_properties: dict[str, Any]) -> Item:
+        """Return a `$identify` event that goes beside the call."""
+        fields = self.identity()
+        fields["user_properties"] = user_properties
+        return self._other("$identify", fields)
+
+    def identify_item(self, user_properties: dict[str, Any], groups: dict[str, Any]) -> Item:
+        """Return the main event of an identify or group call on a device (AMP-IDENT-04)."""
+        fields = self.identity()
+        fields["event_type"] = "$identify"
+        fields["insert_id"] = self.event.message_id
+        if user_properties:
+            fields["user_properties"] = user_properties
+        if groups:
+            fields["groups"] = groups
+        item: Item = self.shape.target.item(fields, b"", self.event.message_id)
+        return item
+
+    def _other(self, event_type: str, fields: dict[str, Any]) -> Item:
+        insert_id = self.event.message_id
+        if self.has_main:
+            self.others += 1
+            insert_id = f"{insert_id}-{self.others}"
+        self.has_main = True
+        fields["event_type"] = event_type
+        fields["insert_id"] = insert_id
+        item: Item = self.shape.target.item(fields, b"", insert_id)
+        return item
 
 
 def options_of(event: Event, name: str) -> dict[str, Any]:
@@ -86,27 +145,19 @@ def options_of(event: Event, name: str) -> dict[str, Any]:
     return options if options.__class__ is dict else _NO_OPTIONS
 
 
-def event_fields(
-    anonymous_first: bool, raw_agent: bool, utm: bool, query: tuple[str, ...]
-) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
+def event_fields(platform: str, config: Config) -> ContextReader:
     """Return the function that makes the fields of all events of a call, from event and options (AMP-ORDER-13).
 
-    Its user properties are `context.traits`, `id`, UTM and the query string: AMP-CTX-22, AMP-IDENT-14, AMP-CTX-13,
-    AMP-TRACK-04; `query` are the names that `map_query_params` gives user properties.
+    On the server its user properties are `context.traits`, `id`, UTM and the query string: AMP-CTX-22, AMP-IDENT-14,
+    AMP-CTX-13, AMP-TRACK-04. Devices send none with an event.
     """
-    read = context_reader(anonymous_first, raw_agent)
+    read = context_reader(platform, config)
+    add_user = _user_adder(config) if platform == "server" else None
 
-    def fields(event: Event, options: dict[str, Any]) -> dict[str, Any]:
-        made = read(event, options)
-        user = event.context.traits.copy()
-        if event.user_id is not None:
-            user["id"] = event.user_id
-        if utm:
-            add_campaign(user, event.context.campaign)
-        if query and event.context.page.search:
-            user.update(dict.fromkeys(query, event.context.page.search))
-        if user:
-            made["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
+    def fields(event: Event, options: dict[str, Any], carried: Carried | None) -> dict[str, Any]:
+        made = read(event, options, carried)
+        if add_user is not None:
+            add_user(made, event)
         if options:
             groups = event_groups(options.get("groups"))
             if groups:
@@ -117,6 +168,26 @@ def event_fields(
         return made
 
     return fields
+
+
+def _user_adder(config: Config) -> Callable[[dict[str, Any], Event], None]:
+    """Return the function that adds what an event says of its user."""
+    utm = config.track_utm_properties
+    query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
+
+    def add(made: dict[str, Any], event: Event) -> None:
+        context = event.context
+        user = context.traits.copy()
+        if event.user_id is not None:
+            user["id"] = event.user_id
+        if utm:
+            add_campaign(user, context.campaign)
+        if query and context.page.search:
+            user.update(dict.fromkeys(query, context.page.search))
+        if user:
+            made["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
+
+    return add
 
 
 def event_groups(groups: Any) -> dict[str, Any]:

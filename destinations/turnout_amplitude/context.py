@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from turnout import Code, Copy, Derived, Event, Refusal, compile_copies
+from turnout import Carried, Code, Config, Context, Copy, Derived, Event, Refusal, compile_copies
+from turnout_amplitude.device import advertising_id, device_finder
 from turnout_amplitude.useragent import parse
 from turnout_amplitude.values import session_id
 
-__all__ = ["COPIES", "DERIVED", "context_reader", "option"]
+__all__ = ["COPIES", "DERIVED", "ContextReader", "context_reader", "option"]
 
 COPIES = (
     Copy("user_id", "user_id", ("AMP-GEN-05", "AMP-IDENT-01"), "As text."),
@@ -39,21 +40,42 @@ DERIVED = (
     Derived(
         ("context.device.id", "anonymousId"),
         ("device_id",),
-        ("AMP-DEV-01", "AMP-DEV-02"),
-        "The first that is present; with `prefer_anonymous_id_for_device_id` in the other order.",
+        ("AMP-DEV-01", "AMP-DEV-02", "AMP-DEV-11"),
+        "Server: the first that is present; with `prefer_anonymous_id_for_device_id` in the other order.",
+    ),
+    Derived(
+        ("context.page.search", "context.page.url", "context.device.id", "anonymousId"),
+        ("device_id",),
+        ("AMP-DEV-03", "AMP-DEV-04", "AMP-DEV-05", "AMP-DEV-06"),
+        "Browser: the URL parameter `amp_device_id` with `device_id_from_url_param`, the id that the host's "
+        "`device_id_provider` has made (failing that `context.device.id`), `anonymousId`; "
+        "with `prefer_anonymous_id_for_device_id` the last comes first.",
+    ),
+    Derived(
+        (
+            "context.device.advertisingId",
+            "context.device.idfa",
+            "context.device.adTrackingEnabled",
+            "context.device.id",
+        ),
+        ("device_id",),
+        tuple(f"AMP-DEV-{number:02}" for number in (7, 8, 9, 10, 12, 13, 14)),
+        "iOS, Android: the advertising id with `use_advertising_id_for_device_id` (not when it is all zeros, or tracking "
+        "is off), then the id that the host's `device_id_provider` has made, failing that `context.device.id`; "
+        "never `anonymousId`.",
     ),
     Derived(("messageId",), ("insert_id",), ("AMP-GEN-07",), "Further events of one call get `-1`, `-2`, …"),
     Derived(
         ("traits.address", "context.traits.address", "properties.country"),
         ("country", "region", "city"),
         ("AMP-CTX-06", "AMP-IDENT-15"),
-        "Where `context.location` has none; `properties` for the country only.",
+        "Server: where `context.location` has none; `properties` for the country only.",
     ),
     Derived(
         ("context.library.name", "context.device.type", "context.os.name"),
         ("platform",),
         ("AMP-CTX-09",),
-        "By the library; else the device's type, the system in small letters, or the library's name.",
+        "By the library; on the server else the device's type, the system in small letters, or the library's name.",
     ),
     Derived(
         ("context.userAgent",),
@@ -65,14 +87,20 @@ DERIVED = (
         ("context.device.advertisingId", "context.device.idfa", "context.device.id"),
         ("idfa", "idfv", "adid"),
         ("AMP-CTX-11",),
-        "`idfa` and `idfv` for iOS, `adid` for Android.",
+        "`idfa` and `idfv` for iOS, `adid` for Android; on these platforms no advertising id of zeros or without consent.",
     ),
     Derived((), ("library",), ("AMP-CTX-12",), "Always `turnout`."),
     Derived(
         ("integrations.Amplitude.session_id",),
         ("session_id",),
         ("AMP-SESS-01", "AMP-SESS-02", "AMP-SESS-03", "AMP-SESS-05", "AMP-IDENT-19"),
-        "Also `sessionId`. Digits and ISO 8601 become milliseconds, anything else -1; `outOfSession` is ignored.",
+        "Also `sessionId`. Digits and ISO 8601 become milliseconds, anything else -1.",
+    ),
+    Derived(
+        ("integrations.Amplitude.outOfSession",),
+        ("session_id",),
+        ("AMP-SESS-04", "AMP-SESS-05"),
+        "iOS, Android: -1 on the tracked event when it is true.",
     ),
     Derived(
         ("integrations.Amplitude.event_id",),
@@ -84,14 +112,21 @@ DERIVED = (
         ("context.campaign",),
         ("user_properties.utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"),
         ("AMP-CTX-13",),
-        "With `track_utm_properties`.",
+        "Server: with `track_utm_properties`. Browsers: see the rule `utm_captured`.",
     ),
     Derived(
         ("context.traits",),
         ("user_properties",),
         ("AMP-CTX-22", "AMP-IDENT-14"),
-        "On track, page and screen, with `id` = `userId`.",
+        "Server: on track, page and screen, with `id` = `userId`.",
     ),
+    Derived(
+        ("context.location.latitude", "context.location.longitude"),
+        ("location_lat", "location_lng"),
+        ("AMP-CTX-24", "AMP-MOB-03"),
+        "iOS, Android: not without `enable_location_listening`.",
+    ),
+    Derived((), ("app_version",), ("AMP-CTX-26",), "Browser: `version_name`, when it is set."),
     Derived(("context.userAgent",), ("user_agent",), ("AMP-CTX-21",), "With `include_raw_user_agent`."),
 )
 
@@ -126,41 +161,42 @@ _SUSPECTS = frozenset(letter for text in _REFUSED_IDS for letter in (text[0], te
 _copied = compile_copies(COPIES, {"library": "turnout"})
 
 
-def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, dict[str, Any]], dict[str, Any]]:
-    """Return the function that makes what events and identifications have in common: ids, time, context, session.
+ContextReader = Callable[[Event, dict[str, Any], Carried | None], dict[str, Any]]
+"""Makes fields of an event, its Amplitude options, and what earlier events left for it."""
 
-    It takes the event and its Amplitude options. It raises `Refusal` when there is neither user nor device
-    (AMP-GEN-04), or when Amplitude is documented to refuse an id. It is straight code, since it runs for every event.
+
+def context_reader(place: str, config: Config) -> ContextReader:
+    """Return the function that makes what events and identifications have in common on a platform.
+
+    That is: ids, time, context, session. It raises `Refusal` when there is neither user nor device (AMP-GEN-04), or
+    when Amplitude is documented to refuse an id. It is straight code, since it runs for every event.
     """
+    find_device, add_platform = device_finder(place, config), _PLATFORMS[place]
+    raw_agent, server = config.include_raw_user_agent, place == "server"
+    unplaced = place in ("ios", "android") and not config.enable_location_listening  # AMP-CTX-24
+    version = config.version_name if place == "browser" else ""  # AMP-CTX-26
 
-    def read(event: Event, options: dict[str, Any]) -> dict[str, Any]:
+    def read(event: Event, options: dict[str, Any], carried: Carried | None) -> dict[str, Any]:
         fields = _copied(event)
-        context = event.context
-        device = context.device
-        first, second = device.id, event.anonymous_id  # AMP-DEV-01
-        device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
+        device_id, context = find_device(event, carried), event.context
         if device_id:
             fields["device_id"] = device_id
             if device_id[0] in _SUSPECTS and device_id.strip().lower() in _REFUSED_IDS:
-                raise _refused(device_id, "/anonymousId" if device_id == event.anonymous_id else "/context/device/id")
+                raise _refused(device_id, _place_of(device_id, event))
         if event.user_id is None:
             if not device_id:
-                message = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
-                raise Refusal(Code.NO_USER_ANON_ID, message)
+                raise Refusal(Code.NO_USER_ANON_ID, _NOBODY[server])
         elif event.user_id[0] in _SUSPECTS and event.user_id.strip().lower() in _REFUSED_IDS:
             raise _refused(event.user_id, "/userId")
-        library, system = context.library.name, context.os.name
-        place, family = platform(library, device.type, system)
-        if place is not None:
-            fields["platform"] = place
-        if context.user_agent:
-            if library == "analytics.js":
-                _read_agent(fields, context.user_agent)
-            if raw_agent:
-                fields["user_agent"] = context.user_agent
-        if family is not None:
-            _advertising(fields, device, family)
-        if "country" in event.properties or "address" in context.traits or "address" in event.traits:
+        add_platform(fields, context)
+        if raw_agent and context.user_agent:
+            fields["user_agent"] = context.user_agent
+        if unplaced:
+            fields.pop("location_lat", None)
+            fields.pop("location_lng", None)
+        if version:
+            fields["app_version"] = version
+        if server and ("country" in event.properties or "address" in context.traits or "address" in event.traits):
             _address(fields, event)
         if options:
             session = session_id(option(options, "session_id", "sessionId"))
@@ -169,6 +205,57 @@ def context_reader(anonymous_first: bool, raw_agent: bool) -> Callable[[Event, d
         return fields
 
     return read
+
+
+def _by_library(fields: dict[str, Any], context: Context) -> None:
+    """Add platform, system and advertising ids in cloud mode (AMP-CTX-09 to AMP-CTX-11)."""
+    library = context.library.name
+    place, family = platform(library, context.device.type, context.os.name)
+    if place is not None:
+        fields["platform"] = place
+    if library == "analytics.js" and context.user_agent:
+        _read_agent(fields, context.user_agent)
+    if family is not None:
+        _advertising(fields, context.device, family, checked=False)
+
+
+def _browser(fields: dict[str, Any], context: Context) -> None:
+    """Add the platform of browsers (AMP-CTX-09, AMP-CTX-10), and what a phone's app in a browser says (AMP-CTX-11)."""
+    fields["platform"] = "Web"
+    if context.user_agent:
+        _read_agent(fields, context.user_agent)
+    family = _SPELLINGS.get((context.os.name or "").lower())
+    if family is not None:
+        _advertising(fields, context.device, family, checked=False)
+
+
+def _ios(fields: dict[str, Any], context: Context) -> None:
+    fields["platform"] = "iOS"
+    _advertising(fields, context.device, "iOS", checked=True)
+
+
+def _android(fields: dict[str, Any], context: Context) -> None:
+    fields["platform"] = "Android"
+    _advertising(fields, context.device, "Android", checked=True)
+
+
+_PLATFORMS = {"server": _by_library, "browser": _browser, "ios": _ios, "android": _android}
+_NOBODY = {
+    True: "Amplitude needs a userId, or a device id (context.device.id or anonymousId).",
+    False: "Amplitude needs a userId or a device id, and this platform's device id is missing (see its page).",
+}
+
+
+def _place_of(device_id: str, event: Event) -> str:
+    """Return where a device id that Amplitude refuses came from."""
+    device = event.context.device
+    places = {
+        event.anonymous_id: "/anonymousId",
+        device.advertising_id: "/context/device/advertisingId",
+        device.idfa: "/context/device/idfa",
+        device.id: "/context/device/id",
+    }
+    return places.get(device_id, "/context/page")
 
 
 def option(options: dict[str, Any], snake: str, camel: str) -> Any:
@@ -203,9 +290,9 @@ def _read_agent(fields: dict[str, Any], user_agent: str) -> None:
         fields["device_model"] = agent.system
 
 
-def _advertising(fields: dict[str, Any], device: Any, family: str) -> None:
-    """Add the advertising ids of the platform's family, never both (AMP-CTX-11)."""
-    advertising = device.advertising_id or device.idfa
+def _advertising(fields: dict[str, Any], device: Any, family: str, *, checked: bool) -> None:
+    """Add the advertising ids of the platform's family, never both (AMP-CTX-11, AMP-DEV-12)."""
+    advertising = advertising_id(device, checked=checked)
     if family == "iOS":
         if advertising:
             fields["idfa"] = advertising

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from turnout import (
     ITEMS,
     Batch,
+    Carried,
     Code,
     Config,
     Destination,
@@ -16,20 +18,27 @@ from turnout import (
     basic,
     form_body,
     json_body,
+    platform_of,
     setting,
 )
 from turnout_amplitude.answers import read_events, read_form
-from turnout_amplitude.call import Call, event_fields, options_of
+from turnout_amplitude.attribution import AttributionRules
+from turnout_amplitude.call import Call, Shape, event_fields, options_of
 from turnout_amplitude.context import COPIES, DERIVED, context_reader
+from turnout_amplitude.device import device_finder
 from turnout_amplitude.groups import GroupRules
 from turnout_amplitude.identity import IdentityRules
 from turnout_amplitude.orders import OrderRules
-from turnout_amplitude.pages import PageRules
+from turnout_amplitude.pages import PageRules, sends_page
 from turnout_amplitude.properties import Operations
+from turnout_amplitude.revenue import RevenueRules
 from turnout_amplitude.settings import AmplitudeSettings
 from turnout_amplitude.tracks import TrackRules, removed_properties
 
 __all__ = ["Amplitude"]
+
+_SESSIONS = ("page", "track", "identify", "group")
+_MAPPED = (*_SESSIONS, "screen")
 
 # HTTP V2 documentation: "object depth must not exceed 40 layers".
 _DEEPEST = 40
@@ -54,19 +63,34 @@ def _deletions(config: Config) -> str:
     return f"https://{host}/api/2/deletions/users"
 
 
-class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, Destination):
+def _queue(config: Config) -> Batch:
+    """Return the queue of Amplitude's browser library (AMP-HTTP-11)."""
+    if not config.batch_events:
+        return Batch(items=2000, bytes=1_000_000)
+    return Batch(min(2000, config.event_upload_threshold), 1_000_000, config.event_upload_period_millis)
+
+
+class Amplitude(
+    AttributionRules, PageRules, TrackRules, OrderRules, RevenueRules, IdentityRules, GroupRules, Destination
+):
     """Amplitude, through its HTTP V2, Batch, Identify, Group Identify, User Mapping and User Privacy APIs.
 
-    Events are mapped by the server rules (cloud mode), whatever library they come from; every call type is handled
-    (AMP-GEN-03). `integrations` decide first whether an event goes here at all (AMP-GEN-01). An event needs a user or a
-    device (AMP-GEN-04). What is null or missing leaves its field out (AMP-GEN-10), and context keys without a row
-    below are dropped (AMP-CTX-19). Mapping is a function of event and settings and changes neither (AMP-GEN-09).
+    In cloud mode events are mapped by the server rules, whatever library they come from. In device mode
+    (`connection_mode = "device"`) those of `analytics.js`, `analytics-ios` and `analytics-android` become the requests
+    that Amplitude's own libraries would have sent from there. Every call type is handled, except `screen` from browsers
+    and `page` from mobile devices (AMP-GEN-03). `integrations` decide first whether an event goes here at all
+    (AMP-GEN-01). An event needs a user or a device (AMP-GEN-04). What is null or missing leaves its field out
+    (AMP-GEN-10), and context keys without a row below are dropped (AMP-CTX-19). Mapping is a function of event,
+    settings and what earlier events left, and changes none of them (AMP-GEN-09).
+
+    The host's `flush` sends what its streams gather, and `reset` forgets the made device id (AMP-MOB-01, AMP-MOB-02).
 
     Answers are read event by event: what a 400 names is refused and the rest goes out again, a 413 splits, 429 and
     5xx are retried, a wrong key stops everything (AMP-HTTP-12).
     """
 
     name = "Amplitude"
+    ignored: ClassVar = {"browser": ("screen",), "ios": ("page",), "android": ("page",)}
     api = 1
     settings = AmplitudeSettings
     pure = True
@@ -88,6 +112,22 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         read=read_events,
         doc="Events, with `send_to_batch_endpoint`. AMP-HTTP-02.",
     )
+    browser_events = Endpoint(
+        "POST",
+        "https://api2.amplitude.com/2/httpapi",
+        body=json_body(_EVENTS),
+        batch=_queue,
+        read=read_events,
+        doc="Events of browsers in device mode, always in the US. AMP-HTTP-01, AMP-HTTP-07, AMP-HTTP-10, AMP-HTTP-11.",
+    )
+    mobile_events = Endpoint(
+        "POST",
+        "https://api2.amplitude.com/2/httpapi",
+        body=json_body(_EVENTS),
+        batch=Batch(items=2000, bytes=1_000_000),
+        read=read_events,
+        doc="Events of iOS and Android in device mode, always in the US. AMP-HTTP-01, AMP-HTTP-07.",
+    )
     identify = Endpoint(
         "POST",
         _api("/identify"),
@@ -103,6 +143,14 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
         batch=Batch(items=1024, bytes=1_000_000),
         read=read_form,
         doc="Group properties. AMP-HTTP-04.",
+    )
+    mobile_groupidentify = Endpoint(
+        "POST",
+        "https://api2.amplitude.com/groupidentify",
+        body=form_body({"api_key": setting("api_key"), "identification": ITEMS}),
+        batch=Batch(items=1024, bytes=1_000_000),
+        read=read_form,
+        doc="Group properties from Android in device mode, always in the US. AMP-HTTP-04, AMP-HTTP-07.",
     )
     usermap = Endpoint(
         "POST",
@@ -122,20 +170,42 @@ class Amplitude(PageRules, TrackRules, OrderRules, IdentityRules, GroupRules, De
     )
 
     def configured(self) -> None:
-        """Choose the events endpoint and the readers once."""
-        self.target = self.batch if self.config.send_to_batch_endpoint else self.events
+        """Work out once what every call of a platform needs."""
         config = self.config
-        query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
-        flags = (config.prefer_anonymous_id_for_device_id, config.include_raw_user_agent)
-        self.context = context_reader(*flags)
-        self.fields = event_fields(*flags, config.track_utm_properties, query)
+        targets = {
+            "server": self.batch if config.send_to_batch_endpoint else self.events,
+            "browser": self.browser_events,
+            "ios": self.mobile_events,
+            "android": self.mobile_events,
+        }
+        self.shapes = {
+            place: Shape(place, targets[place], context_reader(place, config), event_fields(place, config))
+            for place in self.rules
+        }
+        self.operations = {place: Operations(config, place) for place in self.rules}
+        self.finders = {place: device_finder(place, config) for place in self.rules}
+        self.server = self.shapes["server"]
         self.removed = removed_properties(config)
         self.query = bool(config.map_query_params)
-        self.operations = Operations(config)
+        self.adds = bool(config.map_query_params or config.append_fields_to_event_props)
 
-    def prepare(self, event: Event) -> Call:
+    def wants_device_id(self, event: Event) -> bool:
+        """Return whether Amplitude's library would have made a device id for this event (AMP-DEV-03, -07, -08)."""
+        return platform_of(event) != "server" and event.type in _MAPPED
+
+    def device_of(self, event: Event, carried: Carried) -> str | None:
+        """Return the device of a browser's event, whose sessions decide on attribution (AMP-CTX-18)."""
+        if platform_of(event) != "browser" or event.type not in _SESSIONS:
+            return None
+        return self.finders["browser"](event, carried) or event.user_id
+
+    def prepare(self, event: Event, carried: Carried | None) -> Call:
         """Return the call that the rules work with; raise `Refusal` for what Amplitude finds nested too deeply."""
         if event.brackets is not None and (deep := event.too_deep(_DEEPEST)) is not None:
             message = f"Amplitude refuses objects that nest deeper than {_DEEPEST} levels. Flatten them."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, deep)
-        return Call(self, event, options_of(event, self.name) if event.integrations else {})
+        options = options_of(event, self.name) if event.integrations else {}
+        if not self.device_mode:
+            return Call(self.server, event, options)
+        shape = self.shapes[platform_of(event)]
+        return Call(shape, event, options, carried, event.type != "page" or sends_page(event, self.config))

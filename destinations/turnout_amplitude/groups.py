@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     class _Base(Destination):
         identify: Endpoint
         groupidentify: Endpoint
+        mobile_groupidentify: Endpoint
 else:
     _Base = object
 
@@ -32,24 +33,28 @@ class GroupRules(_Base):
     def grouped(self, call: Call) -> Item:
         """Associate the user with the group, also as a user property.
 
-        Without both settings and both traits: type `[Segment] Group`, value the group id.
-        AMP-GROUP-01, AMP-GROUP-02, AMP-GROUP-05, AMP-GROUP-07, AMP-GROUP-08, AMP-GROUP-09.
+        Without both settings and both traits: type `[Segment] Group`, value the group id. The server does so through
+        the Identify API, devices with a `$identify` event. AMP-GROUP-01 to AMP-GROUP-09.
         """
         if call.event.group_id is None:
             raise Refusal(Code.ID_REQUIRED, "group needs a groupId.", "/groupId")
         kind, value = self._mapped(call) or (LEGACY_TYPE, call.event.group_id)
-        fields = identification(call)
-        fields["groups"] = {kind: value}
-        fields["user_properties"] = unmixed({kind: value})
-        return self.identify.item(fields)
+        membership = {kind: value}
+        if call.shape.platform != "server":
+            return call.identify_item({"$set": membership}, membership)
+        return self.identify.item(identification(call) | {"groups": membership, "user_properties": unmixed(membership)})
 
-    @rule("group", when=("group_type_trait", "group_value_trait"))
+    @rule("group", when=("group_type_trait", "group_value_trait"), platforms=("server", "android"))
     def group_described(self, call: Call) -> Iterator[Item]:
-        """Send all traits as properties of the group, unless it is a legacy group. AMP-GROUP-02, AMP-HTTP-04."""
+        """Send all traits as properties of the group, unless it is a legacy group.
+
+        AMP-GROUP-02, AMP-GROUP-04, AMP-HTTP-04.
+        """
         mapped = self._mapped(call)
         if mapped is not None:
             kind, value = mapped
-            yield self.groupidentify.item(
+            endpoint = self.groupidentify if call.shape.platform == "server" else self.mobile_groupidentify
+            yield endpoint.item(
                 {"group_type": kind, "group_value": value, "group_properties": unmixed(call.event.traits)}
             )
 

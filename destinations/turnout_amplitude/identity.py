@@ -12,6 +12,8 @@ from turnout_amplitude.values import text_of
 
 __all__ = ["IdentityRules"]
 
+_WITH_ID = ("server", "browser")  # AMP-IDENT-14
+
 if TYPE_CHECKING:
     from turnout import Endpoint
 
@@ -26,20 +28,26 @@ else:
 class IdentityRules(_Base):
     """What is known of a user, and which users are one."""
 
-    operations: Operations
-    """Sorts traits as the settings ask."""
+    operations: dict[str, Operations]
+    """Sort traits as the settings ask, on each platform."""
 
     @rule("identify")
     def identified(self, call: Call) -> Iterator[Item | Note]:
-        """Send the traits as user properties to the Identify API.
+        """Send the traits as user properties: to the Identify API, from devices as a `$identify` event.
 
-        AMP-IDENT-01 to AMP-IDENT-03, AMP-IDENT-05 to AMP-IDENT-19, AMP-CTX-13, AMP-TRACK-04.
+        AMP-IDENT-01 to AMP-IDENT-19, AMP-CTX-13, AMP-TRACK-04.
         """
-        event, config = call.event, self.config
-        traits = event.traits if event.user_id is None else {**event.traits, "id": event.user_id}
+        event, platform = call.event, call.shape.platform
+        traits = event.traits
+        if event.user_id is not None and platform in _WITH_ID:
+            traits = {**traits, "id": event.user_id}
         groups = event_groups(call.options.get("groups"))
-        user_properties, notes = self.operations.sort(traits, beside_traits(event, config) | groups)
+        beside = beside_traits(event, self.config, platform) | groups
+        user_properties, notes = self.operations[platform].sort(traits, beside)
         yield from notes
+        if platform != "server":
+            yield call.identify_item(user_properties, groups)
+            return
         fields = identification(call)
         if user_properties:
             fields["user_properties"] = user_properties
@@ -55,7 +63,7 @@ class IdentityRules(_Base):
     def aliased(self, call: Call) -> Item:
         """Map `previousId` to the global user `userId`, or unmap the id that the option `unmap` names.
 
-        AMP-ALIAS-01 to AMP-ALIAS-05.
+        From every platform, through the same request. AMP-ALIAS-01 to AMP-ALIAS-05.
         """
         unmap = _unmapped(call)
         if unmap is not None:

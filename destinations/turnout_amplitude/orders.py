@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from turnout import Destination, Item, rule
 from turnout_amplitude.call import Call
-from turnout_amplitude.properties import query_properties
+from turnout_amplitude.properties import added_properties, appended_properties
 from turnout_amplitude.values import amount, first_text, whole
 
 __all__ = ["OrderRules", "is_order"]
 
 _ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
+_SPLIT = ("server", "browser")
 _KEPT = ("sku", "name", "price", "category")
 
 if TYPE_CHECKING:
@@ -28,9 +29,16 @@ def is_order(name: str) -> bool:
 
 
 class OrderRules(_Base):
-    """An order becomes one event for the order and one for each product, or one event in all."""
+    """An order becomes one event for the order and one for each product, or one event in all.
 
-    @rule("track", when="not track_products_once", event=is_order)
+    So it is on the server and on browsers, with the revenue in native fields on both (AMP-ORDER-05). Mobile devices
+    send an order as any other event; see `tracks.py`.
+    """
+
+    adds: bool
+    """Whether a setting adds properties to events."""
+
+    @rule("track", when="not track_products_once", event=is_order, platforms=_SPLIT)
     def ordered(self, call: Call) -> Item:
         """Send the order with all its properties except `products`.
 
@@ -42,7 +50,7 @@ class OrderRules(_Base):
         split = self.config.track_revenue_per_product and _products(call)
         return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
 
-    @rule("track", when="not track_products_once", event=is_order)
+    @rule("track", when="not track_products_once", event=is_order, platforms=_SPLIT)
     def product_purchased(self, call: Call) -> list[Item]:
         """Send `Product Purchased` for each product, with all its keys; null and other non-objects are skipped.
 
@@ -50,11 +58,15 @@ class OrderRules(_Base):
         AMP-ORDER-08, AMP-ORDER-13, AMP-ORDER-14.
         """
         products, order = _products(call), call.event.properties
+        shown = products
+        if call.shape.platform == "browser" and self.config.append_fields_to_event_props:
+            appended = appended_properties(call.event, self.config)  # AMP-TRACK-05: on every logged event
+            shown = [{**one, **appended} for one in products]
         if not self.config.track_revenue_per_product:
-            return call.further_items("Product Purchased", products)
-        return call.further_items("Product Purchased", products, [_product_revenue(one, order) for one in products])
+            return call.further_items("Product Purchased", shown)
+        return call.further_items("Product Purchased", shown, [_product_revenue(one, order) for one in products])
 
-    @rule("track", when="track_products_once", event=is_order)
+    @rule("track", when="track_products_once", event=is_order, platforms=_SPLIT)
     def ordered_once(self, call: Call) -> Item:
         """Send the order as one event that keeps its products, each reduced to a few keys.
 
@@ -70,8 +82,8 @@ class OrderRules(_Base):
 
     def _order(self, call: Call, properties: dict[str, Any], native: dict[str, Any]) -> Item:
         event = call.event
-        if self.config.map_query_params:
-            properties.update(query_properties(event, self.config, "event_properties"))
+        if self.adds:
+            properties |= added_properties(event, self.config, call.shape.platform)
         return call.event_item(event.event, properties, native)
 
 

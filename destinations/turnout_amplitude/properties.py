@@ -7,7 +7,16 @@ from typing import Any
 from turnout import Config, Event, Note
 from turnout_amplitude.values import numeric
 
-__all__ = ["OPERATORS", "Operations", "add_campaign", "beside_traits", "query_properties", "unmixed"]
+__all__ = [
+    "OPERATORS",
+    "Operations",
+    "add_campaign",
+    "added_properties",
+    "appended_properties",
+    "beside_traits",
+    "query_properties",
+    "unmixed",
+]
 
 OPERATORS = frozenset(
     {
@@ -25,15 +34,15 @@ OPERATORS = frozenset(
 )
 
 
-def beside_traits(event: Event, config: Config) -> dict[str, Any]:
-    """Return the user properties that an identify call sets beside its traits: UTM, query string.
+def beside_traits(event: Event, config: Config, platform: str) -> dict[str, Any]:
+    """Return the user properties that an identify call sets beside its traits: on the server UTM, then query string.
 
-    AMP-CTX-13, AMP-TRACK-04 (on identify always a user property).
+    AMP-CTX-13, AMP-TRACK-04 (on identify always a user property; mobile platforms have no pages).
     """
     found: dict[str, Any] = {}
-    if config.track_utm_properties:
+    if config.track_utm_properties and platform == "server":
         add_campaign(found, event.context.campaign)
-    if config.map_query_params and event.context.page.search:
+    if config.map_query_params and event.context.page.search and platform in ("server", "browser"):
         found.update(dict.fromkeys(config.map_query_params, event.context.page.search))
     return found
 
@@ -60,6 +69,41 @@ def query_properties(event: Event, config: Config, place: str) -> dict[str, Any]
     return {name: search for name, where in config.map_query_params.items() if where == place}
 
 
+def appended_properties(event: Event, config: Config) -> dict[str, Any]:
+    """Return what `append_fields_to_event_props` copies from places of the event (AMP-TRACK-05).
+
+    A path goes through objects by their keys and through lists by position, as in `context.page.title`; what isn't
+    there, or is null, adds nothing.
+    """
+    whole = event.to_dict()
+    found = {target: _at(whole, path) for path, target in config.append_fields_to_event_props.items()}
+    return {target: value for target, value in found.items() if value is not None}
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and len(part) < 6:
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def added_properties(event: Event, config: Config, platform: str) -> dict[str, Any]:
+    """Return what the settings add to the properties of a logged event: query string, and on browsers fields.
+
+    AMP-TRACK-04, AMP-TRACK-05.
+    """
+    if platform not in ("server", "browser"):
+        return {}
+    added = query_properties(event, config, "event_properties") if config.map_query_params else {}
+    if platform == "browser" and config.append_fields_to_event_props:
+        added |= appended_properties(event, config)
+    return added
+
+
 def unmixed(properties: dict[str, Any]) -> dict[str, Any]:
     """Return the same properties, all under `$set` when one is called like an operator (AMP-IDENT-11)."""
     return properties if OPERATORS.isdisjoint(properties) else {"$set": properties}
@@ -68,13 +112,16 @@ def unmixed(properties: dict[str, Any]) -> dict[str, Any]:
 class Operations:
     """Sorts traits into Amplitude's operations as the settings ask (AMP-IDENT-08 to -13).
 
-    A trait in several lists is used once: increment, then set-once, append, prepend.
+    A trait in several lists is used once: increment, then set-once, append, prepend. On devices everything stands under
+    operators (AMP-IDENT-04, AMP-IDENT-11); the browser neither appends nor prepends (AMP-IDENT-10).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, platform: str) -> None:
+        self._always = platform != "server"
+        ends = platform != "browser"
         lists = (
-            ("$prepend", config.traits_to_prepend),
-            ("$append", config.traits_to_append),
+            ("$prepend", config.traits_to_prepend if ends else ()),
+            ("$append", config.traits_to_append if ends else ()),
             ("$setOnce", config.traits_to_set_once),
             ("$add", config.traits_to_increment),
         )
@@ -102,6 +149,6 @@ class Operations:
                 operations.setdefault(operation, {})[key] = number
         used = {key for values in operations.values() for key in values}
         plain.update({key: value for key, value in beside.items() if key not in used})
-        if not operations:
+        if not operations and not self._always:
             return unmixed(plain), notes
         return ({"$set": plain} if plain else {}) | operations, notes

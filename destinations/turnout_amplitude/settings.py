@@ -1,7 +1,7 @@
 """The settings of the Amplitude destination.
 
-Platforms: S server (cloud mode), B browser, I iOS, A Android. A setting that has no S is accepted and does nothing
-in cloud mode.
+Platforms: S server (cloud mode, and other libraries in device mode), B browser, I iOS, A Android. A setting does
+nothing on the platforms that it doesn't name.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class AmplitudeSettings(Settings):
         rules=("AMP-DEL-02",),
     )
     connection_mode = choice(
-        "How events are mapped: `cloud` by the server rules for every library.",
-        ["cloud"],
+        "How events are mapped: `cloud` by the server rules for every library, `device` by the library's platform.",
+        ["cloud", "device"],
         default="cloud",
         platforms="SBIA",
     )
@@ -43,20 +43,30 @@ class AmplitudeSettings(Settings):
         synonyms={"north_america": "US", "europe": "EU", "": "US"},
         routing=True,
         platforms="S",
-        rules=("AMP-HTTP-06",),
+        rules=("AMP-HTTP-06", "AMP-HTTP-07"),
     )
     send_to_batch_endpoint = flag(
         "Send events to `/batch` instead of `/2/httpapi`.", platforms="S", rules=("AMP-HTTP-02",)
     )
     track_named_pages = flag(
-        "An event for every page or screen that has a name.", platforms="SBA", rules=("AMP-PAGE-02",)
+        "An event for every page or screen that has a name.",
+        platforms="SBA",
+        rules=("AMP-PAGE-02", "AMP-PAGE-12", "AMP-PAGE-13"),
     )
     track_categorized_pages = flag(
-        "An event for every page or screen that has a category.", platforms="SBA", rules=("AMP-PAGE-03",)
+        "An event for every page or screen that has a category.",
+        platforms="SBA",
+        rules=("AMP-PAGE-03", "AMP-PAGE-12", "AMP-PAGE-14"),
     )
-    track_all_pages = flag("A generic event for every page or screen.", platforms="SBIA", rules=("AMP-PAGE-04",))
+    track_all_pages = flag(
+        "A generic event for every page or screen.",
+        platforms="SBIA",
+        rules=("AMP-PAGE-04", "AMP-PAGE-10", "AMP-PAGE-15"),
+    )
     track_all_pages_v2 = flag(
-        "Track All Screens: `Loaded a Screen` for every screen.", platforms="IA", rules=("AMP-PAGE-18",)
+        "Track All Screens: `Loaded a Screen` for every screen.",
+        platforms="IA",
+        rules=("AMP-PAGE-11", "AMP-PAGE-16", "AMP-PAGE-18"),
     )
     page_event_verb = choice(
         "The verb of named and categorized page events.",
@@ -66,12 +76,16 @@ class AmplitudeSettings(Settings):
         rules=("AMP-PAGE-06",),
     )
     prefer_anonymous_id_for_device_id = flag(
-        "Take the device id from `anonymousId` first.", platforms="SB", rules=("AMP-DEV-02",)
+        "Take the device id from `anonymousId` first.", platforms="SB", rules=("AMP-DEV-02", "AMP-DEV-04", "AMP-DEV-13")
     )
     use_advertising_id_for_device_id = flag(
-        "Take the device id from the advertising id first.", platforms="IA", rules=("AMP-DEV-11",)
+        "Take the device id from the advertising id first.",
+        platforms="IA",
+        rules=("AMP-DEV-09", "AMP-DEV-10", "AMP-DEV-11"),
     )
-    device_id_from_url_param = flag("Take the device id from the URL parameter `amp_device_id`.", platforms="B")
+    device_id_from_url_param = flag(
+        "Take the device id from the URL parameter `amp_device_id`.", platforms="B", rules=("AMP-DEV-05",)
+    )
     traits_to_increment = names(
         "Traits that are added to a number (`$add`).", platforms="SBIA", rules=("AMP-IDENT-08",)
     )
@@ -79,7 +93,11 @@ class AmplitudeSettings(Settings):
     traits_to_append = names("Traits appended to a list (`$append`).", platforms="SIA", rules=("AMP-IDENT-10",))
     traits_to_prepend = names("Traits put in front of a list (`$prepend`).", platforms="SIA", rules=("AMP-IDENT-10",))
     use_log_revenue_v2 = flag(
-        "Device revenue events in their second form.", default=True, key="useLogRevenueV2", platforms="BIA"
+        "Device revenue events in their second form.",
+        default=True,
+        key="useLogRevenueV2",
+        platforms="BIA",
+        rules=("AMP-REV-10", "AMP-REV-17"),
     )
     track_revenue_per_product = flag(
         "The revenue of an order on each product.", platforms="SB", rules=("AMP-ORDER-05",)
@@ -101,28 +119,44 @@ class AmplitudeSettings(Settings):
         platforms="SB",
         rules=("AMP-TRACK-04",),
     )
-    append_fields_to_event_props = mapping("Fields of the event to copy into event properties.", platforms="B")
-    track_utm_properties = flag(
-        "UTM parameters as user properties.", default=True, platforms="SB", rules=("AMP-CTX-13",)
+    append_fields_to_event_props = mapping(
+        "Fields of the event to copy into event properties: `context.page.title` -> a name.",
+        platforms="B",
+        rules=("AMP-TRACK-05",),
     )
-    track_referrer = flag("The referrer of page calls as user properties.", default=True, platforms="B")
-    track_gclid = flag("The Google click id as a user property.", platforms="B")
-    save_params_referrer_once_per_session = flag("Attribution once a session.", default=True, platforms="B")
-    unset_params_referrer_on_new_session = flag("Clear attribution when a session starts.", platforms="B")
-    use_amplitude_referral = flag("Referrer handling as Amplitude's own library does it.", platforms="B")
-    version_name = text("The version of browser events.", platforms="B")
-    enable_location_listening = flag("Send the device's coordinates.", default=True, platforms="IA")
+    track_utm_properties = flag(
+        "UTM parameters as user properties.", default=True, platforms="SB", rules=("AMP-CTX-13", "AMP-CTX-14")
+    )
+    track_referrer = flag(
+        "The referrer of page calls as user properties.", default=True, platforms="B", rules=("AMP-CTX-15",)
+    )
+    track_gclid = flag("The Google click id as a user property.", platforms="B", rules=("AMP-CTX-16",))
+    save_params_referrer_once_per_session = flag(
+        "Attribution once a session.", default=True, platforms="B", rules=("AMP-CTX-18",)
+    )
+    unset_params_referrer_on_new_session = flag(
+        "Clear attribution when a session starts.", platforms="B", rules=("AMP-CTX-17",)
+    )
+    use_amplitude_referral = flag(
+        "Referrer handling as Amplitude's own library does it.", platforms="B", rules=("AMP-CTX-27",)
+    )
+    version_name = text("The version of browser events.", platforms="B", rules=("AMP-CTX-26",))
+    enable_location_listening = flag(
+        "Send the device's coordinates.", default=True, platforms="IA", rules=("AMP-CTX-24",)
+    )
     use_custom_amplitude_properties = flag(
         "Keep `country` and `language` in event properties.", platforms="S", rules=("AMP-CTX-23",)
     )
     include_raw_user_agent = flag("Send the user agent as `user_agent`.", platforms="SBIA", rules=("AMP-CTX-21",))
-    track_session_events = flag("Accepted; has no effect.", platforms="IA")
-    batch_events = flag("Queue browser events before sending.", platforms="B")
-    event_upload_threshold = integer("The queue size that triggers a send.", default=30, minimum=1, platforms="B")
-    event_upload_period_millis = integer(
-        "The queue age in ms that triggers a send.", default=30_000, minimum=1, platforms="B"
+    track_session_events = flag("Accepted; has no effect.", platforms="IA", rules=("AMP-MOB-04",))
+    batch_events = flag("Queue browser events before sending.", platforms="B", rules=("AMP-HTTP-11",))
+    event_upload_threshold = integer(
+        "The queue size that triggers a send.", default=30, minimum=1, platforms="B", rules=("AMP-HTTP-11",)
     )
-    force_https = flag("Accepted; requests are always https.", platforms="B")
+    event_upload_period_millis = integer(
+        "The queue age in ms that triggers a send.", default=30_000, minimum=1, platforms="B", rules=("AMP-HTTP-11",)
+    )
+    force_https = flag("Accepted; requests are always https.", platforms="B", rules=("AMP-HTTP-10",))
 
     def warnings(self, config: Config) -> Iterable[str]:
         """Yield a sentence for each pair of settings that cancel each other (AMP-ORDER-11)."""

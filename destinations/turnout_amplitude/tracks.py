@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from turnout import Code, Config, Destination, Item, Refusal, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.orders import is_order
-from turnout_amplitude.properties import query_properties
-from turnout_amplitude.values import amount, text_of, whole
+from turnout_amplitude.properties import added_properties, query_properties
+from turnout_amplitude.revenue import native_revenue
+from turnout_amplitude.values import amount
 
 __all__ = ["TrackRules", "removed_properties"]
 
@@ -48,16 +49,19 @@ class TrackRules(_Base):
 
     @rule("track", event=is_no_order)
     def tracked(self, call: Call) -> Item:
-        """Send the event under its own name, with its properties and native revenue fields.
+        """Send the event under its own name, with its properties; on the server with native revenue fields.
 
-        AMP-TRACK-01, AMP-GEN-11, AMP-GEN-12, AMP-TRACK-02, AMP-TRACK-03, AMP-TRACK-04, AMP-TRACK-06, AMP-CTX-23.
-        Revenue: AMP-REV-01 to AMP-REV-08, AMP-REV-15, AMP-REV-21, AMP-REV-24. Orders have rules of their own.
+        AMP-TRACK-01, AMP-GEN-11, AMP-GEN-12, AMP-TRACK-02 to AMP-TRACK-06, AMP-CTX-23, AMP-SESS-04. Revenue: AMP-REV-01
+        to AMP-REV-08, AMP-REV-15, AMP-REV-21, AMP-REV-24. Orders have rules of their own.
         """
         event = call.event
         if event.event in _RESERVED:
             message = f"Amplitude keeps the event name {event.event!r} for itself. Call the event something else."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, "/event")
         properties = event.properties
+        if call.shape.platform != "server":
+            added = added_properties(event, self.config, call.shape.platform)
+            return call.event_item(event.event, {**properties, **added} if added else properties, _out_of_session(call))
         removed, native = self.removed, None
         if "revenue" in properties and (revenue := amount(properties["revenue"])):
             native, mapped = native_revenue(revenue, properties)
@@ -70,30 +74,19 @@ class TrackRules(_Base):
             properties = {**properties, **query_properties(event, self.config, "event_properties")}
         return call.event_item(event.event, properties, native)
 
+    @rule("track", event=is_order, platforms=("ios", "android"))
+    def order_tracked(self, call: Call) -> Item:
+        """Send an order of a mobile device as any other event, with its products. AMP-ORDER-09."""
+        return self.tracked(call)
+
+
+def _out_of_session(call: Call) -> dict[str, Any] | None:
+    """Return the session -1 of a mobile event with the option `outOfSession` (AMP-SESS-04, AMP-SESS-05)."""
+    if call.shape.platform != "browser" and call.options.get("outOfSession") is True:
+        return {"session_id": -1}
+    return None
+
 
 def removed_properties(config: Config) -> tuple[str, ...]:
     """Return the properties that never go out with these settings (AMP-TRACK-06, AMP-CTX-23)."""
     return _ALWAYS_REMOVED if config.use_custom_amplitude_properties else _ALWAYS_REMOVED + _PLACES
-
-
-def native_revenue(revenue: float, properties: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the native revenue fields of an event (AMP-REV-03 to -05) and the properties they replace (AMP-REV-06).
-
-    A property whose value could not be mapped is no mapped property: it stays, as the seed says of all remaining ones.
-    Amplitude takes whole quantities only, so with 2.5 of something the revenue alone is native.
-    """
-    native: dict[str, Any] = {"revenue": revenue}
-    mapped: tuple[str, ...] = ()
-    price = amount(properties.get("price"))
-    if price is not None:
-        given = amount(properties.get("quantity"))
-        quantity = 1 if given is None else whole(given)
-        if quantity is not None:
-            native["price"], native["quantity"] = price, quantity
-            mapped = ("price",) if given is None else ("price", "quantity")
-    for field, other in (("productId", "product_id"), ("revenueType", "revenue_type")):
-        text = text_of(properties.get(field)) or text_of(properties.get(other))
-        if text is not None:
-            native[field] = text
-            mapped += (field, other)
-    return native, mapped
