@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +229,7 @@ class Dispatcher:
         *,
         chunk: int = 500,
         inputs: Inputs | None = None,
-    ) -> AsyncIterator[Settled]:
+    ) -> AsyncGenerator[Settled, None]:
         """Yield the outcomes as they are settled, holding at most `chunk` events at a time.
 
         From an async iterable, what has come is delivered once an endpoint's batch is full or its `linger_ms` are
@@ -240,17 +241,21 @@ class Dispatcher:
             plans = (row async for event in events for row in self.plan_body(event, "", carried))
         else:
             plans = (row for event in events for row in self.plan_body(event, "", carried))
-        async for outcome, _ in self.stream_plans(plans, chunk=chunk):
-            yield outcome
+        async with aclosing(self.stream_plans(plans, chunk=chunk)) as settled:
+            async for outcome, _ in settled:
+                yield outcome
 
     async def stream_plans(
         self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], *, chunk: int = 500
-    ) -> AsyncIterator[tuple[Settled, Plan]]:
+    ) -> AsyncGenerator[tuple[Settled, Plan], None]:
         """Deliver plans that `plan` returned, and yield each outcome with its plan, in order."""
         from turnout.delivery import Deliverer
 
-        async with Deliverer(self.send_settings, self.transport) as deliverer:
-            async for taken in self._chunks(plans, chunk):
+        async with (
+            Deliverer(self.send_settings, self.transport) as deliverer,
+            aclosing(self._chunks(plans, chunk)) as chunks,
+        ):
+            async for taken in chunks:
                 async for outcome, plan in deliverer.deliver(taken):
                     for observe in self.hooks.settled:
                         _call(observe, outcome=outcome)
@@ -258,14 +263,15 @@ class Dispatcher:
 
     async def _chunks(
         self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], chunk: int
-    ) -> AsyncIterator[list[list[Plan]]]:
+    ) -> AsyncGenerator[list[list[Plan]], None]:
         from turnout.gathering import Gatherer, take
 
         if isinstance(plans, AsyncIterator):
             gatherer = Gatherer(plans, chunk)
             self._gatherers.add(gatherer)
-            async for taken in gatherer.chunks():
-                yield taken
+            async with aclosing(gatherer.chunks()) as chunks:
+                async for taken in chunks:
+                    yield taken
             return
         rows = iter(plans)
         while taken := take(rows, chunk):

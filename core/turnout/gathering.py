@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from itertools import islice
 
 from turnout.plan import Plan
@@ -49,7 +49,7 @@ class Gatherer:
         if any(plan.items and destination in (None, plan.destination) for row in self._rows for plan in row):
             self._flushed.set()
 
-    async def chunks(self) -> AsyncIterator[list[list[Plan]]]:
+    async def chunks(self) -> AsyncGenerator[list[list[Plan]], None]:
         """Yield the chunks, none of them empty."""
         coming: asyncio.Task[list[Plan] | None] | None = None
         try:

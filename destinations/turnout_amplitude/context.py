@@ -60,9 +60,9 @@ DERIVED = (
         ),
         ("device_id",),
         tuple(f"AMP-DEV-{number:02}" for number in (7, 8, 9, 10, 12, 13, 14)),
-        "iOS, Android: the advertising id with `use_advertising_id_for_device_id` (not when it is all zeros, or tracking "
-        "is off), then the id that the host's `device_id_provider` has made, failing that `context.device.id`; "
-        "never `anonymousId`.",
+        "iOS, Android: the advertising id with `use_advertising_id_for_device_id` (not when it is all zeros, or "
+        "tracking is off), then the id that the host's `device_id_provider` has made, failing that "
+        "`context.device.id`; never `anonymousId`.",
     ),
     Derived(("messageId",), ("insert_id",), ("AMP-GEN-07",), "Further events of one call get `-1`, `-2`, …"),
     Derived(
@@ -87,7 +87,7 @@ DERIVED = (
         ("context.device.advertisingId", "context.device.idfa", "context.device.id"),
         ("idfa", "idfv", "adid"),
         ("AMP-CTX-11",),
-        "`idfa` and `idfv` for iOS, `adid` for Android; on these platforms no advertising id of zeros or without consent.",
+        "`idfa` and `idfv` for iOS, `adid` for Android; in device mode not all zeros, and not when tracking is off.",
     ),
     Derived((), ("library",), ("AMP-CTX-12",), "Always `turnout`."),
     Derived(
