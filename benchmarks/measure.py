@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import orjson
 
 from turnout.dispatcher import Dispatcher
 from turnout.gathering import take
+from turnout.inputs import Inputs
 from turnout.mapping import map_event
 from turnout.packing import waves
 from turnout.plan import Plan
@@ -30,7 +32,8 @@ from turnout_amplitude import Amplitude
 
 __all__ = [
     "CHUNK",
-    "SETTINGS",
+    "ONE",
+    "SETUPS",
     "STAGES",
     "BenchError",
     "Spread",
@@ -44,7 +47,19 @@ __all__ = [
 
 CHUNK = 500
 """Events that are planned before they are packed, as `Dispatcher.send` does."""
-SETTINGS = {"api_key": "example-api-key", "track_named_pages": True}
+_SETTINGS = {"api_key": "example-api-key", "track_named_pages": True}
+ONE = "one"
+SETUPS: dict[str, list[dict[str, Any]]] = {
+    ONE: [{}],
+    "three alike": [{}, {"api_key": "second-key"}, {"api_key": "third-key"}],
+    "three that differ": [
+        {},
+        {"prefer_anonymous_id_for_device_id": True},
+        {"use_custom_amplitude_properties": True, "track_utm_properties": False},
+    ],
+    "one, device mode": [{"connection_mode": "device"}],
+}
+"""The Amplitudes of each set-up, by what they set beside the usual settings."""
 STAGES = ("decode untyped", "normalise", "gate + map", "pack")
 """The first is for comparison: turnout decodes typed, within "normalise"."""
 
@@ -73,7 +88,7 @@ class Trial:
     """One workload: microseconds an event on both sides, and turnout's share of the floor (1.0: as fast)."""
 
     workload: str
-    instances: int
+    setup: str
     events: int
     floor: Spread
     turnout: Spread
@@ -88,10 +103,9 @@ class Trial:
         return 1e6 / self.turnout.median
 
 
-def dispatcher(instances: int = 1) -> Dispatcher:
-    """Return a dispatcher with that many Amplitude destinations, each with the default settings."""
-    names = ["amplitude"] + [f"amplitude{number}" for number in range(2, instances + 1)]
-    return Dispatcher({name: Amplitude(SETTINGS) for name in names})
+def dispatcher(setup: str = ONE) -> Dispatcher:
+    """Return a dispatcher with the Amplitude destinations of a set-up."""
+    return Dispatcher(Amplitude(_SETTINGS | own, id=f"amplitude{number}") for number, own in enumerate(SETUPS[setup]))
 
 
 def check(dispatch: Dispatcher, lines: Sequence[bytes], items: int) -> None:
@@ -105,23 +119,24 @@ def check(dispatch: Dispatcher, lines: Sequence[bytes], items: int) -> None:
         raise BenchError(f"The first event became {made} items instead of {items}: {lines[0].decode()}")
 
 
-def trial(workload: str, lines: Sequence[bytes], instances: int, rounds: int) -> Trial:
+def trial(workload: str, lines: Sequence[bytes], setup: str, rounds: int) -> Trial:
     """Return floor and turnout over the same events, measured in turns."""
-    dispatch = dispatcher(instances)
+    dispatch = dispatcher(setup)
     passes = [_pass(dispatch, lines) for _ in range(rounds + 1)][1:]
     floor, turnout = ([taken[side] / len(lines) / 1e3 for taken in passes] for side in (0, 1))
     share = statistics.median(low / high for low, high in zip(floor, turnout, strict=True))
     _, _, items, requests, size = passes[0]
-    return Trial(workload, instances, len(lines), Spread.of(floor), Spread.of(turnout), share, items, requests, size)
+    return Trial(workload, setup, len(lines), Spread.of(floor), Spread.of(turnout), share, items, requests, size)
 
 
 def _pass(dispatch: Dispatcher, lines: Sequence[bytes]) -> tuple[int, int, int, int, int]:
     """Return nanoseconds of the floor and of turnout, and how many items, requests and bytes came out."""
     floor = turnout = items = requests = size = 0
+    inputs = Inputs()
     gc.collect()
     for chunk in _chunks(lines):
         started = _clock()
-        rows = take(map(dispatch.plan, chunk), len(chunk))  # as `send` does
+        rows = take(map(dispatch.plan, chunk, repeat(inputs)), len(chunk))  # as `send` does
         bodies = _pack([plan for row in rows for plan in row])
         turnout += _clock() - started
         vendor = [orjson.loads(item.data) for row in rows for plan in row for item in plan.items]

@@ -15,8 +15,8 @@ from measure import STAGES, Spread, Trial
 __all__ = ["Must", "Report", "machine", "musts", "text"]
 
 LIBRARIES = ("turnout", "msgspec", "orjson")
-SHARES = {1: (0.55, 1.0), 3: (0.40, 0.70)}
-"""For each number of instances, the share of the floor that the mix must reach, and the aim."""
+SHARES = {"one": (0.55, 1.0), "three alike": (0.40, 0.70), "three that differ": (0.40, 0.70)}
+"""For each set-up of Amplitudes with a must, the share of the floor that the mix must reach, and the aim."""
 STARTUP = {"import turnout": 100.0, "turnout --help": 250.0}
 """Milliseconds that must not be reached."""
 
@@ -80,18 +80,14 @@ def musts(trials: Iterable[Trial], startup: Mapping[str, float]) -> list[Must]:
     """Return each must that this benchmark can judge."""
     found = []
     for trial in trials:
-        if trial.workload == "90/10 mix":
-            must, aim = SHARES[trial.instances]
-            figure = f"share of the floor, 90/10 mix, {_instances(trial.instances)}"
+        if trial.workload == "90/10 mix" and trial.setup in SHARES:
+            must, aim = SHARES[trial.setup]
+            figure = f"share of the floor, 90/10 mix, Amplitudes: {trial.setup}"
             met = trial.share >= must
             found.append(Must(figure, f"{trial.share:.0%}", f">= {must:.0%}", f"{aim:.0%}", met))
     for figure, limit in STARTUP.items():
         found.append(Must(figure, f"{startup[figure]:.0f} ms", f"< {limit:.0f} ms", "", startup[figure] < limit))
     return found
-
-
-def _instances(count: int) -> str:
-    return "one Amplitude" if count == 1 else f"{count} Amplitudes"
 
 
 def text(report: Report) -> Iterator[str]:
@@ -116,7 +112,7 @@ def _trials(report: Report) -> Iterator[str]:
     rows = [
         (
             trial.workload,
-            str(trial.instances),
+            trial.setup,
             f"{trial.floor.median:.2f} / {trial.floor.least:.2f}",
             f"{trial.turnout.median:.2f} / {trial.turnout.least:.2f}",
             f"{trial.per_second:,.0f}",
@@ -129,7 +125,7 @@ def _trials(report: Report) -> Iterator[str]:
     ]
     head = (
         "workload",
-        "instances",
+        "Amplitudes",
         "floor med / min",
         "turnout med / min",
         "events/s",
