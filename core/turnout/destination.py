@@ -173,6 +173,10 @@ class Destination:
             setattr(self, endpoint.name, bound)
         self.device_mode = config.get("connection_mode") == "device"
         """Whether the rules go by the event's platform; otherwise they are the server's for every event."""
+        kind = type(self)
+        asks = kind.device_of is not Destination.device_of or kind.wants_device_id is not Destination.wants_device_id
+        self.carries = asks and self.device_mode
+        """Whether a mapping can depend on earlier events."""
         platforms = PLATFORMS if self.device_mode else (SERVER,)
         self.rules = {platform: self._rule_set(platform) for platform in platforms}
         self._server_rules = self.rules[SERVER]
@@ -207,13 +211,6 @@ class Destination:
     def device_of(self, event: Event, carried: Carried) -> str | None:
         """Return the device whose session this event belongs to; None when its mapping needs no session."""
         return None
-
-    @property
-    def carries(self) -> bool:
-        """Return whether a mapping of this destination can depend on earlier events."""
-        kind = type(self)
-        asks = kind.device_of is not Destination.device_of or kind.wants_device_id is not Destination.wants_device_id
-        return asks and self.device_mode
 
     def configured(self) -> None:
         """Do once, after the settings are known, what would otherwise cost time for every event."""

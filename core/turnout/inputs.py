@@ -92,7 +92,8 @@ class Inputs:
 
     def _device_id(self, kept: _Kept, destination: Destination, event: Event, provider: DeviceIds | None) -> str | None:
         owner = event.anonymous_id or event.user_id
-        if owner is None or not destination.wants_device_id(event):
+        nothing = provider is None and not kept.device_ids
+        if nothing or owner is None or not destination.wants_device_id(event):
             return None
         found = kept.device_ids.pop(owner, None)
         if found is None and provider is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice, repeat
 from typing import Any
 
@@ -151,13 +151,23 @@ def event_fields(platform: str, config: Config) -> ContextReader:
     On the server its user properties are `context.traits`, `id`, UTM and the query string: AMP-CTX-22, AMP-IDENT-14,
     AMP-CTX-13, AMP-TRACK-04. Devices send none with an event.
     """
-    read = context_reader(platform, config)
-    add_user = _user_adder(config) if platform == "server" else None
+    read, server = context_reader(platform, config), platform == "server"
+    utm = config.track_utm_properties
+    query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
 
     def fields(event: Event, options: dict[str, Any], carried: Carried | None) -> dict[str, Any]:
         made = read(event, options, carried)
-        if add_user is not None:
-            add_user(made, event)
+        if server:
+            context = event.context
+            user = context.traits.copy()
+            if event.user_id is not None:
+                user["id"] = event.user_id
+            if utm:
+                add_campaign(user, context.campaign)
+            if query and context.page.search:
+                user.update(dict.fromkeys(query, context.page.search))
+            if user:
+                made["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
         if options:
             groups = event_groups(options.get("groups"))
             if groups:
@@ -168,26 +178,6 @@ def event_fields(platform: str, config: Config) -> ContextReader:
         return made
 
     return fields
-
-
-def _user_adder(config: Config) -> Callable[[dict[str, Any], Event], None]:
-    """Return the function that adds what an event says of its user."""
-    utm = config.track_utm_properties
-    query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
-
-    def add(made: dict[str, Any], event: Event) -> None:
-        context = event.context
-        user = context.traits.copy()
-        if event.user_id is not None:
-            user["id"] = event.user_id
-        if utm:
-            add_campaign(user, context.campaign)
-        if query and context.page.search:
-            user.update(dict.fromkeys(query, context.page.search))
-        if user:
-            made["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
-
-    return add
 
 
 def event_groups(groups: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from turnout_amplitude.urls import query_value
 __all__ = ["DeviceFinder", "advertising_id", "device_finder"]
 
 DeviceFinder = Callable[[Event, Carried | None], str | None]
-_ZEROS = frozenset("0-")
+_ZEROS = frozenset("0-")  # 00000000-0000-0000-0000-000000000000
 
 
 def device_finder(platform: str, config: Config) -> DeviceFinder:
@@ -72,7 +72,8 @@ def advertising_id(device: Any, *, checked: bool) -> str | None:
     `checked` (on mobile platforms): all zeros, and any id while `adTrackingEnabled` is false, count as missing
     (AMP-DEV-12).
     """
-    found: str | None = device.advertising_id or device.idfa
-    if checked and found and (device.ad_tracking_enabled is False or _ZEROS.issuperset(found)):
-        return None
-    return found or None
+    found: tuple[str | None, ...] = (device.advertising_id, device.idfa)
+    if checked:
+        usable = device.ad_tracking_enabled is not False
+        found = tuple(one for one in found if one and usable and not _ZEROS.issuperset(one))
+    return next((one for one in found if one), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from turnout import Event
 
@@ -18,25 +18,24 @@ def query_values(event: Event, names: tuple[str, ...]) -> dict[str, str]:
     """Return those parameters of the page's address that are not empty, in the order of `names`.
 
     `context.page.search` is looked at first, then the query of `context.page.url`. Values are URL-decoded, `+` is a
-    space, and of several the first counts (AMP-DEV-05).
+    space, blank ones are empty, and of several the first counts (AMP-DEV-05).
     """
     page = event.context.page
-    places = [_parsed(text) for text in (page.search, _query(page.url)) if text]
+    queries = ((page.search or "").removeprefix("?"), (page.url or "").partition("?")[2])
+    places = [_parsed(query) for query in queries if _may_hold(query, names)]
     found = {}
     for name in names:
-        value = next((place[name] for place in places if place.get(name)), None)
+        value = next((place[name] for place in places if name in place), None)
         if value is not None:
             found[name] = value
     return found
 
 
-def _query(url: str | None) -> str:
-    try:
-        return urlsplit(url).query if url else ""
-    except ValueError:  # not an address, such as http://[
-        return ""
+def _may_hold(query: str, names: tuple[str, ...]) -> bool:
+    """Return whether it is worth while to take a query apart: a name stands in it, or may be encoded."""
+    return "%" in query or any(name in query for name in names)
 
 
 def _parsed(query: str) -> dict[str, str]:
-    pairs = parse_qsl(query.removeprefix("?").partition("#")[0], keep_blank_values=False)
-    return dict(reversed(pairs))
+    pairs = parse_qsl(query.partition("#")[0])
+    return {name: value for name, value in reversed(pairs) if value.strip()}
