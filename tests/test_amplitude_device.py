@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from turnout import Batch, Dispatcher, Event, Inputs
+from turnout import Batch, Dispatcher, Event, Inputs, Plan
+from turnout.cases import Case
+from turnout.destination import declared_rules
 from turnout_amplitude import Amplitude
 from turnout_amplitude.simulator import AmplitudeSimulator
 
+BROWSER_CASES = sorted((Path(__file__).parent / "cases" / "amplitude").glob("device_browser_*.json"))
 LIBRARIES = {"browser": "analytics.js", "ios": "analytics-ios", "android": "analytics-android"}
 
 
@@ -162,3 +167,45 @@ def test_devices_and_servers_may_share_a_destination() -> None:
     server = {**track(1), "context": {"library": {"name": "analytics-go"}}}
     hosts = [dispatcher.plan(event)[0].requests[0].url for event in (track(2, device={"id": "dev-1"}), server)]
     assert hosts == ["https://api2.amplitude.com/2/httpapi", "https://api.eu.amplitude.com/2/httpapi"]
+
+
+def test_a_messages_own_events_keep_their_ids_in_any_session() -> None:
+    """Mapped once more without its session, as in a replay, products and revenue have the same `insert_id` (law 4)."""
+    order = track(1, "browser", page={"search": "?utm_source=letter", "referrer": "https://ref.example/x"})
+    order |= {"event": "Order Completed", "properties": {"revenue": 5, "products": [{"sku": "a"}, {"sku": "b"}]}}
+    dispatcher, inputs = Dispatcher([amplitude()]), Inputs()
+    first, again = (ids(dispatcher.plan(order, inputs)) for _ in range(2))
+    assert first == {"utm_captured": ["msg-1-3"], "ordered": ["msg-1"], "product_purchased": ["msg-1-1", "msg-1-2"]}
+    assert again == {"ordered": ["msg-1"], "product_purchased": ["msg-1-1", "msg-1-2"]}
+
+
+def ids(plans: list[Plan]) -> dict[str, list[str]]:
+    """Return the `insert_id`s of a plan's events by the rule that made them."""
+    found: dict[str, list[str]] = {}
+    for request in plans[0].requests:
+        events = request.to_dict()["body"].get("events", [])
+        for rule, event in zip(request.rules, events, strict=False):
+            found.setdefault(rule, []).append(event["insert_id"])
+    return found
+
+
+@pytest.mark.parametrize("path", BROWSER_CASES, ids=lambda path: path.stem)
+def test_events_aside_are_numbered_behind_all_others(path: Path) -> None:
+    """No two events of a call share an id, and what goes aside stands behind the call's own events."""
+    case, inputs = Case.load(path), Inputs()
+    aside = {rule.id for rule in declared_rules(Amplitude) if rule.aside}
+    for event in case.events:
+        for plans in case.dispatcher().plan_body(msgspec.json.encode(event), "", inputs):
+            made = ids([plan for plan in plans if plan.requests][:1]) if plans[0].requests else {}
+            numbers = {
+                rule: [int(one.rpartition("-")[2]) for one in ones] for rule, ones in suffixed(made, event).items()
+            }
+            own = [number for rule, ones in numbers.items() if rule not in aside for number in ones]
+            others = [number for rule, ones in numbers.items() if rule in aside for number in ones]
+            assert sorted(own + others) == list(range(1, len(own + others) + 1))
+            assert not own or not others or max(own) < min(others)
+
+
+def suffixed(made: dict[str, list[str]], event: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the ids that are not the message id itself."""
+    return {rule: [one for one in ones if one != str(event["messageId"])] for rule, ones in made.items()}

@@ -91,7 +91,7 @@ class Inputs:
         return self._session(kept.sessions, device, destination.session_gap_ms, event.timestamp_ms, device_id)
 
     def _device_id(self, kept: _Kept, destination: Destination, event: Event, provider: DeviceIds | None) -> str | None:
-        owner = event.anonymous_id or event.user_id
+        owner = event.anonymous_id or event.context.device.id or event.user_id
         nothing = provider is None and not kept.device_ids
         if nothing or owner is None or not destination.wants_device_id(event):
             return None
@@ -113,7 +113,10 @@ class Inputs:
         return Carried(device_id, new, start)
 
     def forget(self, anonymous_id: str, destination: str | None = None) -> None:
-        """Forget the made device id of `anonymous_id` and the sessions of both, everywhere or at one destination."""
+        """Forget the made device id of `anonymous_id` and the sessions of both, everywhere or at one destination.
+
+        For an event without `anonymousId`, its `context.device.id` stands in for it, else `userId`.
+        """
         for name, kept in self._kept.items():
             if destination in (None, name):
                 made = kept.device_ids.pop(anonymous_id, None)

@@ -87,10 +87,15 @@ class AttributionRules(_Base):
 
 
 def _referrer(call: Call) -> dict[str, Any]:
-    """Return the referrer, and its domain: the third part of the text between slashes (AMP-CTX-15)."""
-    found = call.event.context.page.referrer or text_of(call.event.properties.get("referrer"))
+    """Return the referrer, and its domain: the third part of the text between slashes (AMP-CTX-15).
+
+    A property `referrer` counts on page calls only; on others it may mean anything.
+    """
+    event = call.event
+    found = event.context.page.referrer
+    if not found and event.type == "page":
+        found = text_of(event.properties.get("referrer"))
     if not found:
         return {}
     parts = found.split("/")
-    domain = {"referring_domain": parts[2]} if len(parts) >= 3 and parts[2] else {}
-    return {"referrer": found} | domain
+    return {"referrer": found} | ({"referring_domain": parts[2]} if len(parts) >= 3 else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice, repeat
 from typing import Any
 
@@ -30,13 +30,17 @@ class Shape(msgspec.Struct, frozen=True):
     """Makes what events and identifications have in common."""
     fields: ContextReader
     """Makes what all events of a call have in common."""
+    further: Callable[[Event], int]
+    """Counts the events that a call becomes beside its main one."""
 
 
 class Call(msgspec.Struct, gc=False):
     """One event on its way to Amplitude: its options, and the items that it becomes.
 
     Its main event has the message id as `insert_id`, the others have `-1`, `-2`, … behind it in the order in which
-    they are made (AMP-GEN-07). Without a main event the first of the others stands in for it.
+    they are made (AMP-GEN-07, AMP-ORDER-08). What a browser sends aside (attribution) is numbered after these, since it
+    depends on the session: a message's own events keep their ids when it is mapped once more, as in a replay. Without
+    a main event the first one aside stands in for it.
     """
 
     shape: Shape
@@ -46,7 +50,9 @@ class Call(msgspec.Struct, gc=False):
     has_main: bool = True
     """Whether a main event comes; False for a page call that only identifies."""
     others: int = 0
-    """How many events there are beside the main one."""
+    """How many further events there are so far."""
+    asides: int = 0
+    """How many events there are aside so far."""
     fields: dict[str, Any] = {}
     """The fields of the main event; the first `shared` of them are what all events of the call share."""
     shared: int | bytes = 0
@@ -107,13 +113,18 @@ class Call(msgspec.Struct, gc=False):
         fields = self.shape.fields(self.event, self.options, self.carried)
         fields.pop("groups", None)
         fields["event_properties"] = properties
-        return self._other("revenue_amount", fields)
+        self.others += 1
+        return self._other("revenue_amount", fields, self.others)
 
     def identify_aside(self, user_properties: dict[str, Any]) -> Item:
         """Return a `$identify` event that goes beside the call."""
         fields = self.identity()
         fields["user_properties"] = user_properties
-        return self._other("$identify", fields)
+        number = self.asides + self.has_main
+        self.asides += 1
+        if number:
+            number += self.shape.further(self.event)
+        return self._other("$identify", fields, number)
 
     def identify_item(self, user_properties: dict[str, Any], groups: dict[str, Any]) -> Item:
         """Return the main event of an identify or group call on a device (AMP-IDENT-04)."""
@@ -127,12 +138,8 @@ class Call(msgspec.Struct, gc=False):
         item: Item = self.shape.target.item(fields, b"", self.event.message_id)
         return item
 
-    def _other(self, event_type: str, fields: dict[str, Any]) -> Item:
-        insert_id = self.event.message_id
-        if self.has_main:
-            self.others += 1
-            insert_id = f"{insert_id}-{self.others}"
-        self.has_main = True
+    def _other(self, event_type: str, fields: dict[str, Any], number: int) -> Item:
+        insert_id = f"{self.event.message_id}-{number}" if number else self.event.message_id
         fields["event_type"] = event_type
         fields["insert_id"] = insert_id
         item: Item = self.shape.target.item(fields, b"", insert_id)

@@ -246,8 +246,8 @@ _NOBODY = {
 }
 
 
-def _place_of(device_id: str, event: Event) -> str:
-    """Return where a device id that Amplitude refuses came from."""
+def _place_of(device_id: str, event: Event) -> str | None:
+    """Return where a device id that Amplitude refuses came from; None when the event doesn't hold it as it is."""
     device = event.context.device
     places = {
         event.anonymous_id: "/anonymousId",
@@ -255,7 +255,7 @@ def _place_of(device_id: str, event: Event) -> str:
         device.idfa: "/context/device/idfa",
         device.id: "/context/device/id",
     }
-    return places.get(device_id, "/context/page")
+    return places.get(device_id)
 
 
 def option(options: dict[str, Any], snake: str, camel: str) -> Any:
@@ -264,7 +264,7 @@ def option(options: dict[str, Any], snake: str, camel: str) -> Any:
     return options.get(camel) if value is None else value
 
 
-def _refused(value: str, path: str) -> Refusal:
+def _refused(value: str, path: str | None) -> Refusal:
     message = f"Amplitude refuses the id {msgspec.json.encode(value).decode()}. Send the user's real id, or none."
     return Refusal(Code.VENDOR_WOULD_REFUSE, message, path)
 

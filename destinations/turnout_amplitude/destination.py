@@ -28,10 +28,10 @@ from turnout_amplitude.context import COPIES, DERIVED, context_reader
 from turnout_amplitude.device import device_finder
 from turnout_amplitude.groups import GroupRules
 from turnout_amplitude.identity import IdentityRules
-from turnout_amplitude.orders import OrderRules
-from turnout_amplitude.pages import PageRules, sends_page
+from turnout_amplitude.orders import OrderRules, is_order, products_of
+from turnout_amplitude.pages import PageRules, pages_sent
 from turnout_amplitude.properties import Operations
-from turnout_amplitude.revenue import RevenueRules
+from turnout_amplitude.revenue import RevenueRules, price_logged
 from turnout_amplitude.settings import AmplitudeSettings
 from turnout_amplitude.tracks import TrackRules, removed_properties
 
@@ -179,7 +179,9 @@ class Amplitude(
             "android": self.mobile_events,
         }
         self.shapes = {
-            place: Shape(place, targets[place], context_reader(place, config), event_fields(place, config))
+            place: Shape(
+                place, targets[place], context_reader(place, config), event_fields(place, config), self._further
+            )
             for place in self.rules
         }
         self.operations = {place: Operations(config, place) for place in self.rules}
@@ -208,4 +210,14 @@ class Amplitude(
         if not self.device_mode:
             return Call(self.server, event, options)
         shape = self.shapes[platform_of(event)]
-        return Call(shape, event, options, carried, event.type != "page" or sends_page(event, self.config))
+        return Call(shape, event, options, carried, event.type != "page" or pages_sent(event, self.config) > 0)
+
+    def _further(self, event: Event) -> int:
+        """Return how many events a browser's call becomes beside its main one."""
+        if event.type == "page":
+            return max(0, pages_sent(event, self.config) - 1)
+        if event.type != "track":
+            return 0
+        if is_order(event.event or ""):
+            return 0 if self.config.track_products_once else len(products_of(event))
+        return 0 if price_logged(event, "browser") is None else 1

@@ -6,12 +6,12 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from turnout import Destination, Item, rule
+from turnout import Destination, Event, Item, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.properties import added_properties, appended_properties
 from turnout_amplitude.values import amount, first_text, whole
 
-__all__ = ["OrderRules", "is_order"]
+__all__ = ["OrderRules", "is_order", "products_of"]
 
 _ORDER = re.compile(r"order[ _]?completed|completed[ _]?order", re.IGNORECASE)
 _SPLIT = ("server", "browser")
@@ -47,7 +47,7 @@ class OrderRules(_Base):
         """
         properties = call.event.properties.copy()
         properties.pop("products", None)
-        split = self.config.track_revenue_per_product and _products(call)
+        split = self.config.track_revenue_per_product and products_of(call.event)
         return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
 
     @rule("track", when="not track_products_once", event=is_order, platforms=_SPLIT)
@@ -57,7 +57,7 @@ class OrderRules(_Base):
         With `track_revenue_per_product` each carries its own revenue. AMP-ORDER-03, AMP-ORDER-05, AMP-ORDER-07,
         AMP-ORDER-08, AMP-ORDER-13, AMP-ORDER-14.
         """
-        products, order = _products(call), call.event.properties
+        products, order = products_of(call.event), call.event.properties
         shown = products
         if call.shape.platform == "browser" and self.config.append_fields_to_event_props:
             appended = appended_properties(call.event, self.config)  # AMP-TRACK-05: on every logged event
@@ -74,7 +74,7 @@ class OrderRules(_Base):
         """
         properties = dict(call.event.properties)
         if isinstance(properties.get("products"), list):
-            properties["products"] = [_reduced(product) for product in _products(call)]
+            properties["products"] = [_reduced(product) for product in products_of(call.event)]
         else:
             properties.pop("products", None)
         none = self.config.track_revenue_per_product
@@ -87,8 +87,9 @@ class OrderRules(_Base):
         return call.event_item(event.event, properties, native)
 
 
-def _products(call: Call) -> list[dict[str, Any]]:
-    products = call.event.properties.get("products")
+def products_of(event: Event) -> list[dict[str, Any]]:
+    """Return the products of an order that are objects."""
+    products = event.properties.get("products")
     return [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
 
 

@@ -8,7 +8,7 @@ from turnout import Config, Destination, Event, Item, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.properties import added_properties
 
-__all__ = ["PageRules", "sends_page"]
+__all__ = ["PageRules", "pages_sent"]
 
 _PLACES = ("country", "language")
 _MOBILE = ("ios", "android")
@@ -102,10 +102,11 @@ class PageRules(_Base):
         return call.event_item(event_type, properties)
 
 
-def sends_page(event: Event, config: Config) -> bool:
-    """Return whether a browser's page call becomes a page event with these settings."""
+def pages_sent(event: Event, config: Config) -> int:
+    """Return how many events a browser's page call becomes with these settings."""
     named = config.track_named_pages and _given(event.name)
-    return bool(config.track_all_pages or named or (config.track_categorized_pages and _given(event.category)))
+    categorized = config.track_categorized_pages and _given(event.category)
+    return bool(config.track_all_pages) + bool(categorized) + bool(named)
 
 
 def _given(part: str | None) -> bool:

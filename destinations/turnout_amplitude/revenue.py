@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from turnout import Destination, Item, rule
+from turnout import Destination, Event, Item, rule
 from turnout_amplitude.call import Call
 from turnout_amplitude.orders import is_order
 from turnout_amplitude.values import amount, text_of, whole
 
-__all__ = ["RevenueRules", "native_revenue"]
+__all__ = ["RevenueRules", "native_revenue", "price_logged"]
 
 _DEVICES = ("browser", "ios", "android")
 
@@ -64,20 +64,23 @@ class RevenueRules(_Base):
         its revenue on its own events instead. AMP-REV-01, AMP-REV-02, AMP-REV-08 to AMP-REV-23.
         """
         properties, platform = call.event.properties, call.shape.platform
-        price = _price(properties, platform)
-        if price is None or (platform == "browser" and is_order(call.event.event or "")):
+        price = price_logged(call.event, platform)
+        if price is None:
             return None
         if not self.config.use_log_revenue_v2:
             return call.revenue_item(_first_form(properties, platform, *price))
         return call.revenue_item(_second_form(properties, platform, *price))
 
 
-def _price(properties: dict[str, Any], platform: str) -> tuple[str, float] | None:
-    """Return the price with the property that it comes from, None when the call has no revenue.
+def price_logged(event: Event, platform: str) -> tuple[str, float] | None:
+    """Return the price with the property that it comes from, None when the call has no revenue event.
 
     Revenue (on mobile also `total`, and also a zero) is what makes a revenue event; then `price` counts first, so
     the order is price, revenue, and on mobile total (AMP-REV-02, AMP-REV-08, AMP-REV-14, AMP-REV-22).
     """
+    properties = event.properties
+    if platform == "browser" and is_order(event.event or ""):
+        return None
     names = ("price", "revenue") if platform == "browser" else ("price", "revenue", "total")
     amounts = {name: found for name in names if (found := amount(properties.get(name))) is not None}
     if platform == "browser" and not amounts.get("revenue"):

@@ -21,7 +21,8 @@ def query_values(event: Event, names: tuple[str, ...]) -> dict[str, str]:
     space, blank ones are empty, and of several the first counts (AMP-DEV-05).
     """
     page = event.context.page
-    queries = ((page.search or "").removeprefix("?"), (page.url or "").partition("?")[2])
+    address = (page.url or "").partition("#")[0]
+    queries = ((page.search or "").removeprefix("?").partition("#")[0], address.partition("?")[2])
     places = [_parsed(query) for query in queries if _may_hold(query, names)]
     found = {}
     for name in names:
@@ -37,5 +38,4 @@ def _may_hold(query: str, names: tuple[str, ...]) -> bool:
 
 
 def _parsed(query: str) -> dict[str, str]:
-    pairs = parse_qsl(query.partition("#")[0])
-    return {name: value for name, value in reversed(pairs) if value.strip()}
+    return {name: value for name, value in reversed(parse_qsl(query)) if value.strip()}
