@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher", "Source"]
 
 _logger = logging.getLogger("turnout")
+_PLANNED = Outcome.PLANNED
 
 
 class Dispatcher:
@@ -135,7 +136,7 @@ class Dispatcher:
         plans: list[Plan] = []
         for number, target in enumerate(self._targets):
             first = plans[self._leaders[number]] if number in self._leaders else None
-            same = first is not None and first.outcome is Outcome.PLANNED
+            same = first is not None and first.outcome is _PLANNED
             plans.append(rebound(first, target) if first and same else map_event(target, event))
         return plans
 

@@ -14,13 +14,12 @@ __all__ = ["Gatherer", "take"]
 
 def take(events: Iterator[list[Plan]], chunk: int) -> list[list[Plan]]:
     """Return the plans of the next `chunk` events, without the events: hundreds of them would only fill memory."""
-    return [_light(row) for row in islice(events, chunk)]
-
-
-def _light(row: list[Plan]) -> list[Plan]:
-    for plan in row:
-        plan.event = None
-    return row
+    taken = []
+    for row in islice(events, chunk):
+        for plan in row:
+            plan.event = None
+        taken.append(row)
+    return taken
 
 
 class Gatherer:
@@ -86,7 +85,8 @@ class Gatherer:
     def _add(self, row: list[Plan]) -> bool:
         """Take one event's plans, and return whether the chunk is full."""
         full = False
-        for plan in _light(row):
+        for plan in row:
+            plan.event = None
             for item in plan.items:
                 batch = item.endpoint.batch
                 due = self._clock() + batch.linger_ms / 1000

@@ -21,6 +21,7 @@ from turnout.settings import redact
 __all__ = ["gate", "map_event", "map_on", "rebound", "showable"]
 
 _logger = logging.getLogger("turnout")
+_PLANNED = Outcome.PLANNED  # reading a member of an enum costs as much as four calls
 
 
 def gate(name: str, event: Event) -> Reason | None:
@@ -62,7 +63,9 @@ def map_event(destination: Destination, event: Event, carried: Carried | None = 
     """
     items: list[Item] = []
     user = event.user_id or event.anonymous_id or ""
-    plan = Plan(event.message_id, destination.id, Outcome.PLANNED, None, items, user, event, destination, (), carried)
+    plan = Plan(event.message_id, destination.id, _PLANNED, None, items, user, event, destination)
+    if carried is not None:
+        plan.carried = carried
     if (event.integrations or event.metadata) and (reason := gate(destination.name, event)):
         return _without_items(plan, Outcome.DROPPED, reason)
     rule = ""
@@ -106,9 +109,7 @@ def rebound(plan: Plan, destination: Destination) -> Plan:
     items = [Item(endpoints[item.endpoint.name], item.data, item.key, item.rule) for item in plan.items]
     for note in plan.notes:
         _tell(note, destination, plan)
-    return Plan(
-        plan.message_id, destination.id, Outcome.PLANNED, None, items, plan.user, plan.event, destination, plan.notes
-    )
+    return Plan(plan.message_id, destination.id, _PLANNED, None, items, plan.user, plan.event, destination, plan.notes)
 
 
 def _without_items(plan: Plan, outcome: Outcome, reason: Reason) -> Plan:

@@ -80,7 +80,29 @@ class Normaliser:
             event = _quick(source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._finished(_slow.call(source, self.limits), source)
-        return event if _as_usual(event, source, self.limits) else self._finished(event, source)
+        time, sent, limits = event.timestamp, event.sent_at, self.limits
+        # Nearly all events are complete track calls with a message id and the sender's own stamps: what follows is what
+        # `_finished` would do for them.
+        if (
+            sent is None
+            or event.event is None
+            or event.type != "track"
+            or (event.user_id is None and event.anonymous_id is None)
+            or not 0 < len(event.message_id) <= limits.message_id
+            or len(source) > limits.keys
+            or time is UNSET
+            or not event.received_at is event.original_timestamp is UNSET
+            or not time.tzinfo is sent.tzinfo is UTC
+            or time.microsecond % 1000
+            or sent.microsecond % 1000
+        ):
+            return self._finished(event, source)
+        force_setattr(event, "raw", source)
+        force_setattr(event, "received_at", sent)
+        force_setattr(event, "original_timestamp", time)
+        since = time - EPOCH
+        force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)
+        return event
 
     def _finished(self, event: Event, raw: bytes) -> Event:
         """Return the same event, checked for what its call needs, with what the sender left out filled in."""
@@ -146,34 +168,6 @@ class Normaliser:
 
 def _corrected(original: datetime, sent: datetime | None, received: datetime) -> datetime:
     return original if sent is None else received - (sent - original)
-
-
-def _as_usual(event: Event, raw: bytes, limits: Limits) -> bool:
-    """Finish an event as nearly all are: a complete track call with a message id and the sender's own stamps.
-
-    Return False, and change nothing, when anything about it is unusual. It does what `_finished` would do.
-    """
-    time, sent = event.timestamp, event.sent_at
-    if (
-        event.event is None
-        or event.type != "track"
-        or (event.user_id is None and event.anonymous_id is None)
-        or not 0 < len(event.message_id) <= limits.message_id
-        or len(raw) > limits.keys
-        or sent is None
-        or time is UNSET
-        or not event.received_at is event.original_timestamp is UNSET
-        or not time.tzinfo is sent.tzinfo is UTC
-        or time.microsecond % 1000
-        or sent.microsecond % 1000
-    ):
-        return False
-    force_setattr(event, "raw", raw)
-    force_setattr(event, "received_at", sent)
-    force_setattr(event, "original_timestamp", time)
-    since = time - EPOCH
-    force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)
-    return True
 
 
 def _complete(event: Event) -> bool:

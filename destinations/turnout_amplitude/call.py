@@ -8,14 +8,11 @@ from typing import Any
 
 import msgspec
 
-from turnout import Carried, Config, Event, Item, share
-from turnout_amplitude.context import ContextReader, context_reader, option
-from turnout_amplitude.properties import OPERATORS, add_campaign
-from turnout_amplitude.values import text_of
+from turnout import Carried, Event, Item, share
+from turnout_amplitude.context import ContextReader
 
-__all__ = ["Call", "Shape", "event_fields", "event_groups", "options_of"]
+__all__ = ["Call", "Shape", "options_of"]
 
-_LONG = 2**63
 _NO_OPTIONS: dict[str, Any] = {}
 
 
@@ -150,56 +147,3 @@ def options_of(event: Event, name: str) -> dict[str, Any]:
     """Return the options under `integrations` for the destination `name`; an empty dict where there are none."""
     options = event.integrations.get(name)
     return options if options.__class__ is dict else _NO_OPTIONS
-
-
-def event_fields(platform: str, config: Config) -> ContextReader:
-    """Return the function that makes the fields of all events of a call, from event and options (AMP-ORDER-13).
-
-    On the server its user properties are `context.traits`, `id`, UTM and the query string: AMP-CTX-22, AMP-IDENT-14,
-    AMP-CTX-13, AMP-TRACK-04. Devices send none with an event.
-    """
-    read, server = context_reader(platform, config), platform == "server"
-    utm = config.track_utm_properties
-    query = tuple(name for name, place in config.map_query_params.items() if place == "user_properties")
-
-    def fields(event: Event, options: dict[str, Any], carried: Carried | None) -> dict[str, Any]:
-        made = read(event, options, carried)
-        if server:
-            context = event.context
-            user = context.traits.copy()
-            if event.user_id is not None:
-                user["id"] = event.user_id
-            if utm:
-                add_campaign(user, context.campaign)
-            if query and context.page.search:
-                user.update(dict.fromkeys(query, context.page.search))
-            if user:
-                made["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
-        if options:
-            groups = event_groups(options.get("groups"))
-            if groups:
-                made["groups"] = groups
-            event_id = option(options, "event_id", "eventId")
-            if event_id.__class__ is int and -_LONG <= event_id < _LONG:
-                made["event_id"] = event_id
-        return made
-
-    return fields
-
-
-def event_groups(groups: Any) -> dict[str, Any]:
-    """Return the option `groups` as Amplitude takes it: type -> text or list of texts (AMP-TRACK-02, AMP-IDENT-07).
-
-    Anything but an object is ignored; so are entries that hold no text, number or boolean.
-    """
-    if groups.__class__ is not dict:
-        return {}
-    made: dict[str, Any] = {}
-    for kind, value in groups.items():
-        if isinstance(value, list):
-            texts = [text for one in value if (text := text_of(one)) is not None]
-            if texts and kind:
-                made[kind] = texts
-        elif kind and (text := text_of(value)) is not None:
-            made[kind] = text
-    return made

@@ -10,10 +10,11 @@ import msgspec
 
 from turnout import Carried, Code, Config, Context, Copy, Derived, Event, Refusal, compile_copies
 from turnout_amplitude.device import advertising_id, device_finder
+from turnout_amplitude.properties import OPERATORS, add_campaign
 from turnout_amplitude.useragent import parse
-from turnout_amplitude.values import session_id
+from turnout_amplitude.values import session_id, text_of
 
-__all__ = ["COPIES", "DERIVED", "ContextReader", "context_reader", "option"]
+__all__ = ["COPIES", "DERIVED", "ContextReader", "context_reader", "event_groups"]
 
 COPIES = (
     Copy("user_id", "user_id", ("AMP-GEN-05", "AMP-IDENT-01"), "As text."),
@@ -158,6 +159,8 @@ _REFUSED_IDS = frozenset(
 
 _SUSPECTS = frozenset(letter for text in _REFUSED_IDS for letter in (text[0], text[0].upper())) | set(" \t\n\r\f\v")
 
+_LONG = 2**63
+
 _copied = compile_copies(COPIES, {"library": "turnout"})
 
 
@@ -165,14 +168,75 @@ ContextReader = Callable[[Event, dict[str, Any], Carried | None], dict[str, Any]
 """Makes fields of an event, its Amplitude options, and what earlier events left for it."""
 
 
-def context_reader(place: str, config: Config) -> ContextReader:
+def context_reader(place: str, config: Config, *, events: bool = False) -> ContextReader:
     """Return the function that makes what events and identifications have in common on a platform.
 
-    That is: ids, time, context, session. It raises `Refusal` when there is neither user nor device (AMP-GEN-04), or
-    when Amplitude is documented to refuse an id. It is straight code, since it runs for every event.
+    That is: ids, time, context, session. With `events` it also makes what all events of a call have (AMP-ORDER-13):
+    groups, event id, and on the server user properties. The function raises `Refusal` when there is neither user nor
+    device (AMP-GEN-04), or when Amplitude is documented to refuse an id.
     """
+    return _server_reader(config, events) if place == "server" else _device_reader(place, config, events)
+
+
+def _server_reader(config: Config, events: bool) -> ContextReader:
+    """Return the reader for server rules: straight code, since it runs for every event.
+
+    User properties of events are `context.traits`, `id`, UTM and the query string (AMP-CTX-22, AMP-IDENT-14,
+    AMP-CTX-13, AMP-TRACK-04).
+    """
+    anonymous_first = config.prefer_anonymous_id_for_device_id
+    raw_agent, utm = config.include_raw_user_agent, config.track_utm_properties
+    query = tuple(name for name, where in config.map_query_params.items() if where == "user_properties")
+
+    def read(event: Event, options: dict[str, Any], carried: Carried | None) -> dict[str, Any]:
+        fields = _copied(event)
+        context, user_id = event.context, event.user_id
+        device, traits = context.device, context.traits
+        first, second = device.id, event.anonymous_id  # AMP-DEV-01
+        device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
+        if device_id:
+            fields["device_id"] = device_id
+            if device_id[0] in _SUSPECTS:
+                _check_device(device_id, event)
+        if user_id is None:
+            if not device_id:
+                raise Refusal(Code.NO_USER_ANON_ID, _NOBODY)
+        elif user_id[0] in _SUSPECTS:
+            _check_user(user_id)
+        library = context.library.name
+        place, family = platform(library, device.type, context.os.name)
+        if place is not None:
+            fields["platform"] = place
+        if context.user_agent:
+            if library == "analytics.js":
+                _read_agent(fields, context.user_agent)
+            if raw_agent:
+                fields["user_agent"] = context.user_agent
+        if family is not None:
+            _advertising(fields, device, family, checked=False)
+        if "country" in event.properties or "address" in traits or "address" in event.traits:
+            _address(fields, event)
+        if events:
+            user = traits.copy()
+            if user_id is not None:
+                user["id"] = user_id
+            if utm:
+                add_campaign(user, context.campaign)
+            if query and context.page.search:
+                user.update(dict.fromkeys(query, context.page.search))
+            if user:
+                fields["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
+        if options:
+            _add_options(fields, options, events)
+        return fields
+
+    return read
+
+
+def _device_reader(place: str, config: Config, events: bool) -> ContextReader:
+    """Return the reader for a platform in device mode; no user properties go with events (AMP-CTX-22)."""
     find_device, add_platform = device_finder(place, config), _PLATFORMS[place]
-    raw_agent, server = config.include_raw_user_agent, place == "server"
+    raw_agent = config.include_raw_user_agent
     unplaced = place in ("ios", "android") and not config.enable_location_listening  # AMP-CTX-24
     version = config.version_name if place == "browser" else ""  # AMP-CTX-26
 
@@ -181,13 +245,11 @@ def context_reader(place: str, config: Config) -> ContextReader:
         device_id, context = find_device(event, carried), event.context
         if device_id:
             fields["device_id"] = device_id
-            if device_id[0] in _SUSPECTS and device_id.strip().lower() in _REFUSED_IDS:
-                raise _refused(device_id, _place_of(device_id, event))
-        if event.user_id is None:
-            if not device_id:
-                raise Refusal(Code.NO_USER_ANON_ID, _NOBODY[server])
-        elif event.user_id[0] in _SUSPECTS and event.user_id.strip().lower() in _REFUSED_IDS:
-            raise _refused(event.user_id, "/userId")
+            _check_device(device_id, event)
+        if event.user_id is not None:
+            _check_user(event.user_id)
+        elif not device_id:
+            raise Refusal(Code.NO_USER_ANON_ID, _NO_DEVICE)
         add_platform(fields, context)
         if raw_agent and context.user_agent:
             fields["user_agent"] = context.user_agent
@@ -196,27 +258,44 @@ def context_reader(place: str, config: Config) -> ContextReader:
             fields.pop("location_lng", None)
         if version:
             fields["app_version"] = version
-        if server and ("country" in event.properties or "address" in context.traits or "address" in event.traits):
-            _address(fields, event)
         if options:
-            session = session_id(option(options, "session_id", "sessionId"))
-            if session is not None:
-                fields["session_id"] = session
+            _add_options(fields, options, events)
         return fields
 
     return read
 
 
-def _by_library(fields: dict[str, Any], context: Context) -> None:
-    """Add platform, system and advertising ids in cloud mode (AMP-CTX-09 to AMP-CTX-11)."""
-    library = context.library.name
-    place, family = platform(library, context.device.type, context.os.name)
-    if place is not None:
-        fields["platform"] = place
-    if library == "analytics.js" and context.user_agent:
-        _read_agent(fields, context.user_agent)
-    if family is not None:
-        _advertising(fields, context.device, family, checked=False)
+def _add_options(fields: dict[str, Any], options: dict[str, Any], events: bool) -> None:
+    """Add the session, and to events groups and event id (AMP-SESS-01 to -03, AMP-TRACK-02, AMP-CTX-20)."""
+    session = session_id(option(options, "session_id", "sessionId"))
+    if session is not None:
+        fields["session_id"] = session
+    if not events:
+        return
+    groups = event_groups(options.get("groups"))
+    if groups:
+        fields["groups"] = groups
+    event_id = option(options, "event_id", "eventId")
+    if event_id.__class__ is int and -_LONG <= event_id < _LONG:
+        fields["event_id"] = event_id
+
+
+def event_groups(groups: Any) -> dict[str, Any]:
+    """Return the option `groups` as Amplitude takes it: type -> text or list of texts (AMP-TRACK-02, AMP-IDENT-07).
+
+    Anything but an object is ignored; so are entries that hold no text, number or boolean.
+    """
+    if groups.__class__ is not dict:
+        return {}
+    made: dict[str, Any] = {}
+    for kind, value in groups.items():
+        if isinstance(value, list):
+            texts = [text for one in value if (text := text_of(one)) is not None]
+            if texts and kind:
+                made[kind] = texts
+        elif kind and (text := text_of(value)) is not None:
+            made[kind] = text
+    return made
 
 
 def _browser(fields: dict[str, Any], context: Context) -> None:
@@ -239,11 +318,19 @@ def _android(fields: dict[str, Any], context: Context) -> None:
     _advertising(fields, context.device, "Android", checked=True)
 
 
-_PLATFORMS = {"server": _by_library, "browser": _browser, "ios": _ios, "android": _android}
-_NOBODY = {
-    True: "Amplitude needs a userId, or a device id (context.device.id or anonymousId).",
-    False: "Amplitude needs a userId or a device id, and this platform's device id is missing (see its page).",
-}
+_PLATFORMS = {"browser": _browser, "ios": _ios, "android": _android}
+_NOBODY = "Amplitude needs a userId, or a device id (context.device.id or anonymousId)."
+_NO_DEVICE = "Amplitude needs a userId or a device id, and this platform's device id is missing (see its page)."
+
+
+def _check_device(device_id: str, event: Event) -> None:
+    if device_id.strip().lower() in _REFUSED_IDS:
+        raise _refused(device_id, _place_of(device_id, event))
+
+
+def _check_user(user_id: str) -> None:
+    if user_id.strip().lower() in _REFUSED_IDS:
+        raise _refused(user_id, "/userId")
 
 
 def _place_of(device_id: str, event: Event) -> str | None:

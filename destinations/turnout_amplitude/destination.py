@@ -23,7 +23,7 @@ from turnout import (
 )
 from turnout_amplitude.answers import read_events, read_form
 from turnout_amplitude.attribution import AttributionRules
-from turnout_amplitude.call import Call, Shape, event_fields, options_of
+from turnout_amplitude.call import Call, Shape, options_of
 from turnout_amplitude.context import COPIES, DERIVED, context_reader
 from turnout_amplitude.device import device_finder
 from turnout_amplitude.groups import GroupRules
@@ -180,12 +180,16 @@ class Amplitude(
         }
         self.shapes = {
             place: Shape(
-                place, targets[place], context_reader(place, config), event_fields(place, config), self._further
+                place,
+                targets[place],
+                context_reader(place, config),
+                context_reader(place, config, events=True),
+                self._further,
             )
             for place in self.rules
         }
         self.operations = {place: Operations(config, place) for place in self.rules}
-        self.finders = {place: device_finder(place, config) for place in self.rules}
+        self.find_in_browser = device_finder("browser", config)
         self.server = self.shapes["server"]
         self.removed = removed_properties(config)
         self.query = bool(config.map_query_params)
@@ -199,7 +203,7 @@ class Amplitude(
         """Return the device of a browser's event, whose sessions decide on attribution (AMP-CTX-18)."""
         if platform_of(event) != "browser" or event.type not in _SESSIONS:
             return None
-        return self.finders["browser"](event, carried) or event.user_id
+        return self.find_in_browser(event, carried) or event.user_id
 
     def prepare(self, event: Event, carried: Carried | None) -> Call:
         """Return the call that the rules work with; raise `Refusal` for what Amplitude finds nested too deeply."""

@@ -25,22 +25,13 @@ _ZEROS = frozenset("0-")  # 00000000-0000-0000-0000-000000000000
 
 
 def device_finder(platform: str, config: Config) -> DeviceFinder:
-    """Return the function that finds the device id of an event on a platform."""
+    """Return the function that finds the device id of an event on a device platform.
+
+    The server's stands in `context.py`, where it is inlined (AMP-DEV-01, AMP-DEV-02, AMP-DEV-11).
+    """
     if platform == "browser":
         return _browser(config.prefer_anonymous_id_for_device_id, config.device_id_from_url_param)
-    if platform in ("ios", "android"):
-        return _advertised if config.use_advertising_id_for_device_id else _generated
-    return _anonymous_first if config.prefer_anonymous_id_for_device_id else _device_first
-
-
-def _device_first(event: Event, carried: Carried | None) -> str | None:
-    """Return `context.device.id`, else `anonymousId` (AMP-DEV-01, AMP-DEV-11)."""
-    return event.context.device.id or event.anonymous_id
-
-
-def _anonymous_first(event: Event, carried: Carried | None) -> str | None:
-    """Return `anonymousId`, else `context.device.id` (AMP-DEV-02)."""
-    return event.anonymous_id or event.context.device.id
+    return _advertised if config.use_advertising_id_for_device_id else _generated
 
 
 def _browser(anonymous_first: bool, from_url: bool) -> DeviceFinder:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from turnout import Code, Destination, Item, Note, Refusal, rule
-from turnout_amplitude.call import Call, event_groups
+from turnout_amplitude.call import Call
+from turnout_amplitude.context import event_groups
 from turnout_amplitude.properties import Operations, beside_traits
 from turnout_amplitude.values import text_of
 
