@@ -77,9 +77,10 @@ def waves(entries: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[list[Reques
     independent of each other; requests of one endpoint have to be sent in the order given. So each user's
     items arrive in order, across endpoints, in as few requests as possible.
     """
-    events = [entry for entry in entries if entry[1]]
+    events = [*entries]
     every = [item for _, items in events for item in items]
-    if len({item.endpoint for item in every}) > 1:
+    first = every[0].endpoint if every else None
+    if any(item.endpoint is not first for item in every):
         for lanes in _lanes(events):
             yield [request for run in lanes.values() for request in _split(run)]
     elif every:
@@ -109,7 +110,7 @@ def _split(run: Sequence[Item]) -> Iterator[Request]:
     envelope, batch = endpoint.envelope, endpoint.batch
     between = len(envelope.separator)
     room = batch.bytes - envelope.overhead + between
-    ends = list(accumulate(length + between for length in envelope.lengths([item.data for item in run])))
+    ends = list(accumulate(map(between.__add__, envelope.lengths([item.data for item in run]))))
     start = size = 0
     while start < len(run):
         fitting = bisect_right(ends, size + room, lo=start)
