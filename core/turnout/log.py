@@ -1,0 +1,277 @@
+"""The log: what was accepted, in order, and how far each destination has come (contract 5.5).
+
+`Log` is the protocol that every implementation keeps; `sqlite_log.py` has the one for a single machine. Nothing above
+it knows which one it works with, and one conformance suite (tests/test_log.py) runs against each.
+
+    log.append(entries)                    # durable when it returns
+    cursor = log.cursor("amplitude")
+    for accepted in log.read(cursor.position, events=500): ...
+    log.settle("amplitude", Settlement(position=..., parked=[...], dead=[...], counts={...}))
+
+Positions are numbers from 1 that grow with every event; a cursor is the position of the last event that a
+destination is done with. An event that has to wait is *parked*: its cursor moves on, and its user's later events go
+behind it. Times are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from turnout.errors import TurnoutError
+from turnout.reasons import Code, Outcome, Reason
+
+__all__ = [
+    "Accepted",
+    "Counts",
+    "Cursor",
+    "DeadLetter",
+    "DeadQuery",
+    "Entries",
+    "Log",
+    "LogError",
+    "LogFull",
+    "Parked",
+    "Settlement",
+    "StoredItem",
+]
+
+
+class LogError(TurnoutError):
+    """The log can't be used: unreadable, damaged, of a newer version, or in use by another process."""
+
+
+class LogFull(LogError):
+    """There is no room for more: the disk is full, or the log has reached its size. Nothing of the batch was kept."""
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """Events that are appended together: all of them, or none."""
+
+    events: Sequence[bytes]
+    """The normalised events as JSON texts."""
+    keys: Sequence[bytes] = ()
+    """For each event, 16 bytes that stand for its source and message id, for deduplication after a restart."""
+    at_ms: int = 0
+    """When they were accepted."""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """One event of the log."""
+
+    position: int
+    data: bytes
+
+
+class StoredItem(msgspec.Struct, frozen=True, array_like=True):
+    """An item as it is kept: its endpoint's name, the encoded object, its idempotency key, and its rule."""
+
+    endpoint: str
+    data: bytes
+    key: str | None = None
+    rule: str = ""
+
+
+class Parked(msgspec.Struct, kw_only=True):
+    """One event that waits at a destination, with the items that the vendor doesn't have yet."""
+
+    id: int = 0
+    """The log's number for it, in the order in which they were parked; 0 before it is kept."""
+    user: str
+    position: int
+    message_id: str
+    items: list[StoredItem]
+    due_ms: int = 0
+    """When it may be tried again; 0 behind another one of the same user, whose turn it is first."""
+    attempts: int = 0
+    """How many requests have carried it."""
+    active_ms: int = 0
+    """How long it has been retried so far; time in pauses that the vendor asked for doesn't count."""
+    reason: Reason | None = None
+    """Why it waits."""
+    refused: list[StoredItem] = []
+    """Items of the same event that the vendor has refused: the event ends as a dead letter."""
+
+
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """An event that a destination will not get, with what is needed to understand and to repeat it."""
+
+    id: int = 0
+    destination: str = ""
+    position: int = 0
+    """The event's position; 0 for one that is no longer in the log."""
+    message_id: str | None = None
+    user: str = ""
+    outcome: Outcome = Outcome.DEAD
+    """`dead`, `invalid` or `failed`."""
+    reason: Reason
+    """Why, in the vendor's words where it was the vendor; without secrets."""
+    attempts: int = 0
+    at_ms: int = 0
+    event: bytes = b""
+    """The event as JSON text."""
+    items: list[StoredItem] = []
+    """The items that were refused or given up; empty when it could not be mapped."""
+    version: str = ""
+    """The plugin with its version."""
+
+
+class DeadQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant; what is None doesn't matter."""
+
+    destination: str | None = None
+    code: Code | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    ids: Sequence[int] | None = None
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """How far a destination has come."""
+
+    position: int = 0
+    """The last event that it is done with; 0 before the first."""
+    inputs: Mapping[str, Any] = {}
+    """What carried over up to there: key -> JSON value (see `Settlement.inputs`)."""
+    trying: int = 0
+    """The position that was being mapped alone when the process wrote this down; 0 when none was."""
+    deaths: int = 0
+    """How often a process has ended without settling anything since the last settlement."""
+
+
+Counts = Mapping[tuple[Outcome, Code | None], int]
+"""How many events came to an outcome, by reason code."""
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a destination has got done; it is kept as a whole or not at all."""
+
+    position: int | None = None
+    """The new cursor; None leaves it where it is. It never goes back here."""
+    inputs: Mapping[str, Any] = {}
+    """Entries of what carries over that have changed; None as a value takes one out."""
+    park: Sequence[Parked] = ()
+    """Events to park, in order (id 0), or parked ones that go on waiting (by id: they are renewed)."""
+    unpark: Sequence[int] = ()
+    """The ids of parked events that are done."""
+    dead: Sequence[DeadLetter] = ()
+    """New dead letters."""
+    counts: Counts = {}
+    """The events that came to their end with this settlement."""
+
+
+class Log(Protocol):
+    """A durable, ordered record of accepted events. Its methods may be called from several threads."""
+
+    def append(self, entries: Entries) -> int:
+        """Keep events for good and return the position of its first event.
+
+        It is durable when this returns. Raises `LogFull`, and then none of them was kept.
+        """
+        ...
+
+    def read(self, after: int, *, events: int = 500, size: int = 4_000_000) -> list[Accepted]:
+        """Return the events behind a position, in order: at most so many, and about so many bytes."""
+        ...
+
+    def first(self) -> int:
+        """Return the position of the oldest event that is still there; one behind `last` when there is none."""
+        ...
+
+    def last(self) -> int:
+        """Return the position of the newest event ever appended; 0 before the first."""
+        ...
+
+    def keys(self, since_ms: int) -> Iterator[tuple[int, Sequence[bytes]]]:
+        """Yield time and deduplication keys of the batches that were accepted since then, oldest first."""
+        ...
+
+    def destinations(self) -> list[str]:
+        """Return the ids of the destinations that have a cursor."""
+        ...
+
+    def register(self, destination: str, *, at_end: bool = False) -> Cursor:
+        """Return a destination's cursor; a new one starts at the oldest event, or behind the newest."""
+        ...
+
+    def settle(self, destination: str, settlement: Settlement) -> list[int]:
+        """Keep a settlement, all of it or nothing, and return the ids of the newly parked events.
+
+        It clears `trying` and `deaths`. Raises `LogFull` when there is no room even for that.
+        """
+        ...
+
+    def mark(self, destination: str, *, trying: int, died: bool = False) -> Cursor:
+        """Write down that an event is about to be mapped alone, or (`died`) that the process before ended badly."""
+        ...
+
+    def move(self, destination: str, position: int) -> None:
+        """Set a cursor, also back: what lies behind it is delivered once more. Parked events stay."""
+        ...
+
+    def forget(self, destination: str) -> None:
+        """Take out a destination: cursor, inputs, parked events and counts, not its dead letters."""
+        ...
+
+    def due(self, destination: str, now_ms: int, limit: int = 500) -> list[Parked]:
+        """Return the parked events that may be tried now: of each user the first, when its time has come."""
+        ...
+
+    def behind(self, destination: str, user: str, limit: int = 100) -> list[Parked]:
+        """Return a user's parked events in order, the first one included."""
+        ...
+
+    def waiting_users(self, destination: str) -> set[str]:
+        """Return the users that have parked events."""
+        ...
+
+    def next_due(self, destination: str) -> int | None:
+        """Return when the next parked event may be tried, None without any."""
+        ...
+
+    def parked(self, destination: str) -> int:
+        """Return how many events are parked."""
+        ...
+
+    def dead(self, query: DeadQuery, *, limit: int | None = None) -> Iterator[DeadLetter]:
+        """Yield dead letters, oldest first."""
+        ...
+
+    def count_dead(self, query: DeadQuery) -> int:
+        """Return how many dead letters a query means."""
+        ...
+
+    def bury(self, ids: Iterable[int]) -> int:
+        """Delete dead letters and return how many there were."""
+        ...
+
+    def counts(self) -> dict[str, dict[tuple[Outcome, Code | None], int]]:
+        """Return, for each destination, the counts of all settlements."""
+        ...
+
+    def retain(self, *, age_ms: int | None = None, size: int | None = None, now_ms: int, force: bool = False) -> int:
+        """Delete the oldest events beyond an age or a size, and return how many.
+
+        What a destination still needs stays, unless `force` is given; parked events and dead letters keep what
+        they need themselves.
+        """
+        ...
+
+    def size(self) -> int:
+        """Return the bytes that the log takes on disk."""
+        ...
+
+    def own(self, role: str, lost: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+        """Hold a role (`accept`, `deliver`) alone while the context lasts.
+
+        Raises `LogError` when another process has it. `lost` is called when it is taken away, which a log on one
+        machine never does.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the log; it may be called twice."""
+        ...
