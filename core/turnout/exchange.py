@@ -1,0 +1,107 @@
+"""One attempt at one request: send it, read the answer, and say what becomes of each item."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from turnout.answer import Answer, Fate, Verdict
+from turnout.destination import Destination, origin
+from turnout.endpoint import Item
+from turnout.packing import Request, pack
+from turnout.reasons import Code, Reason
+from turnout.sending import Sender, Transport
+from turnout.settings import redact
+
+__all__ = ["LONGEST_WAIT", "Exchange", "again", "backoff"]
+
+_logger = logging.getLogger("turnout")
+_FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
+
+
+class Exchange:
+    """The way to one destination: a client of its own, and its answers read without its secrets."""
+
+    def __init__(
+        self, name: str, target: Destination | None, timeout_seconds: float, transport: Transport | None = None
+    ) -> None:
+        self.name = name
+        self._secrets = target.config.secret_values if target else frozenset()
+        self._origin = origin(type(target)) if target else "unknown"
+        self.sender = Sender(timeout_seconds, transport)
+
+    async def attempt(self, items: tuple[Item, ...]) -> tuple[Sequence[Verdict], bool]:
+        """Send one request; return a verdict for each item, and whether there was an answer at all.
+
+        What asks for the same request again counts as a retry, so that nothing goes on for ever. Reasons of final
+        verdicts are complete and hold no secret.
+        """
+        answer = await self.sender.send(Request(items[0].endpoint, items))
+        verdicts = _progressing(self._read(items, answer))
+        return [self._told(verdict) for verdict in verdicts], isinstance(answer, Answer)
+
+    def _read(self, items: tuple[Item, ...], answer: Answer | Reason) -> Sequence[Verdict]:
+        if isinstance(answer, Reason):
+            return [Verdict(Fate.RETRY, answer)] * len(items)
+        try:
+            verdicts = items[0].endpoint.read(answer, len(items))
+        except Exception as error:
+            fault = f"raised {type(error).__name__}: {error} ({answer.words()})"
+            return self._misread(Code.PLUGIN_RAISED, fault, len(items))
+        if not isinstance(verdicts, Sequence) or not all(isinstance(one, Verdict) for one in verdicts):
+            fault = f"gave no list of verdicts ({answer.words()})"
+            return self._misread(Code.PLUGIN_BAD_RESULT, fault, len(items))
+        if len(verdicts) != len(items):
+            fault = f"gave {len(verdicts)} verdicts for {len(items)} items ({answer.words()})"
+            return self._misread(Code.PLUGIN_BAD_RESULT, fault, len(items))
+        return verdicts
+
+    def _misread(self, code: Code, fault: str, count: int) -> list[Verdict]:
+        message = self._redacted(f"Reading the answer of '{self.name}' ({self._origin}) {fault}")
+        _logger.error("%s", message)
+        return [Verdict(Fate.REFUSED, Reason(code, message))] * count
+
+    def _told(self, verdict: Verdict) -> Verdict:
+        """Return a verdict whose reason is complete, in the vendor's words without our secrets."""
+        if verdict.fate in (Fate.REFUSED, Fate.SETUP):
+            reason = verdict.reason or Reason(Code.VENDOR_REFUSED, f"{self.name} refused it.")
+        elif verdict.fate is Fate.RETRY:
+            reason = verdict.reason or Reason(Code.VENDOR_UNAVAILABLE, f"{self.name} did not take it.")
+        else:
+            return verdict
+        told = msgspec.structs.replace(reason, message=self._redacted(reason.message))
+        return msgspec.structs.replace(verdict, reason=told)
+
+    def _redacted(self, text: str) -> str:
+        # A lone surrogate would break whatever writes the reason.
+        return redact(text, self._secrets).encode("utf-8", "replace").decode()
+
+
+def _progressing(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+    fates = {verdict.fate for verdict in verdicts}
+    if fates == {Fate.RESEND}:
+        return [Verdict(Fate.RETRY)] * len(verdicts)
+    if fates == {Fate.SPLIT} and len(verdicts) == 1:
+        message = "The vendor finds a request with this item alone too large."
+        return [Verdict(Fate.REFUSED, Reason(Code.VENDOR_REFUSED, message))]
+    return verdicts
+
+
+def backoff(attempts: int) -> float:
+    """Return a random wait in seconds with full jitter, so that many senders don't come back at once."""
+    return random.uniform(0, min(LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempts, 30)))  # noqa: S311
+
+
+def again(left: tuple[Item, ...], *, split: bool) -> Iterator[tuple[Item, ...]]:
+    """Yield the requests in which items have to be sent again, in their order; `split`: in two halves."""
+    if len(left) > 1 and split:
+        half = len(left) // 2
+        yield left[:half]
+        yield left[half:]
+    elif left:
+        for request in pack(left):
+            yield request.items
