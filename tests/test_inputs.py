@@ -279,3 +279,27 @@ def test_stored_inputs_go_on_as_if_nothing_had_happened(steps: list[tuple[int, s
     assert pickle.loads(pickle.dumps(first)) == first == stored
     assert told + [known(dispatcher, one, stored) for one in events[cut:]] == expected
     assert stored == whole
+
+
+@given(STEPS, st.lists(st.integers(0, 12), max_size=3))
+def test_changes_together_make_the_whole(steps: list[tuple[int, str, str]], cuts: list[int]) -> None:
+    """What changed, taken down again and again, restores the same inputs; here with few devices kept."""
+    dispatcher, inputs = keeper(lambda one: f"made-{one.anonymous_id}"), Inputs(limit=2)
+    stored: dict[str, Any] = {}
+    for number, (at, who, platform) in enumerate(steps):
+        known(dispatcher, event(at, who=who, platform=platform), inputs)
+        if number in cuts:
+            stored |= inputs.changes("keeper")
+    stored |= inputs.changes("keeper")
+    again = Inputs(limit=2)
+    again.restore("keeper", {key: value for key, value in json.loads(json.dumps(stored)).items() if value is not None})
+    assert again.to_dict()["destinations"].get("keeper", {}) == inputs.to_dict()["destinations"].get("keeper", EMPTY)
+
+
+EMPTY: dict[str, Any] = {"device_ids": {}, "sessions": {}}
+
+
+def test_what_is_no_stored_entry_is_refused() -> None:
+    """With a sentence."""
+    with pytest.raises(TurnoutError, match="no stored Inputs"):
+        Inputs().restore("keeper", {"session:a": "x"})

@@ -70,6 +70,11 @@ def milliseconds(time: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
+def iso(time: datetime) -> str:
+    """Return an aware UTC time as ISO 8601 with milliseconds and `Z`."""
+    return time.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
 def epoch_ms(text: str) -> int | None:
     """Return the milliseconds since 1970-01-01T00:00:00Z of a time's text, or None if it is no time."""
     time = parse(text)

@@ -57,11 +57,15 @@ class Fate(StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The fate of one item, with the reason and, for `RETRY`, the wait in seconds that the vendor wants."""
+    """The fate of one item, with the reason and, for `RETRY`, the wait in seconds that the vendor wants.
+
+    `own` says that the item itself has to wait (its user is throttled), rather than the whole destination.
+    """
 
     fate: Fate
     reason: Reason | None = None
     wait: float | None = None
+    own: bool = False
 
 
 Reader = Callable[[Answer, int], Sequence[Verdict]]

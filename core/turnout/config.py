@@ -3,6 +3,9 @@
     [send]
     timeout_seconds = 10.0
 
+    [log]
+    path = "turnout.log"               # accepted events wait here until every destination has them
+
     [hooks.filter]                     # the name of a hook plugin; hooks run in the order of the file
     block_events = ["Heartbeat"]
 
@@ -11,7 +14,8 @@
     api_key = "${AMPLITUDE_API_KEY}"
 
 A destination's own settings stand beside `plugin`, a hook's in its table; they are checked by the plugin when
-it is configured. `[send]` is checked here; `TURNOUT_SEND_TIMEOUT_SECONDS=3` in the environment wins over it.
+it is configured. `[send]`, `[log]` and `[deliver]` are checked here; `TURNOUT_SEND_TIMEOUT_SECONDS=3` in the
+environment wins over the file.
 """
 
 from __future__ import annotations
@@ -27,9 +31,9 @@ import msgspec
 
 from turnout._fields import shown
 from turnout.errors import ConfigError, did_you_mean
-from turnout.settings import Config, Section, describe, integer, number
+from turnout.settings import Config, Section, describe, integer, number, text
 
-__all__ = ["SECTIONS", "Configuration", "Instance", "SendSettings", "load_config"]
+__all__ = ["SECTIONS", "Configuration", "DeliverSettings", "Instance", "LogSettings", "SendSettings", "load_config"]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TABLES = ("destinations", "hooks")
@@ -46,7 +50,65 @@ class SendSettings(Section):
     attempts = integer("How often a request is tried in all.", default=5, minimum=1, maximum=100)
 
 
-SECTIONS: dict[str, type[Section]] = {"send": SendSettings}
+class LogSettings(Section):
+    """The section `[log]`: where accepted events are kept until every destination has them."""
+
+    path = text("The file of the log; without it there is none, and `send` is the only way.", default="")
+    keep_hours = number(
+        "How long an event stays after every destination is done with it, for `turnout replay`.",
+        default=24.0,
+        minimum=0.0,
+    )
+    max_megabytes = integer(
+        "How large the file may become; then no more events are accepted. 0: as large as the disk.",
+        default=0,
+        minimum=0,
+    )
+    dedupe_hours = number(
+        "How long the source and message id of an event are remembered, so that a second copy is not accepted.",
+        default=24.0,
+        minimum=0.0,
+    )
+    dedupe_megabytes = integer(
+        "How much memory remembering them may take; then the oldest are forgotten sooner.", default=64, minimum=1
+    )
+
+
+class DeliverSettings(Section):
+    """The section `[deliver]`: how destinations are served from the log."""
+
+    timeout_seconds = number(
+        "How long to wait for a vendor's answer, in seconds.", default=10.0, minimum=0.001, maximum=3600.0
+    )
+    lanes = integer(
+        "How many requests to one destination are under way at a time; users are spread over them.",
+        default=4,
+        minimum=1,
+        maximum=64,
+    )
+    events_at_once = integer(
+        "How many events a lane takes at a time to pack them into requests.", default=1000, minimum=1, maximum=100_000
+    )
+    events_in_flight = integer(
+        "How many events of one destination are read ahead of what is settled.",
+        default=8000,
+        minimum=1,
+        maximum=1_000_000,
+    )
+    max_age_hours = number(
+        "How long an event is retried before it becomes a dead letter; pauses that the vendor asks for don't count.",
+        default=4.0,
+        minimum=0.0,
+    )
+    min_attempts = integer("How often it is tried at least before that.", default=5, minimum=1, maximum=1000)
+    grace_seconds = number("How long requests may still run when delivery is stopped.", default=10.0, minimum=0.0)
+    poll_seconds = number("How often to look for new events when there are none.", default=0.05, minimum=0.001)
+    setup_wait_seconds = number(
+        "How long a destination rests after the vendor has refused its key.", default=60.0, minimum=0.001
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {"send": SendSettings, "log": LogSettings, "deliver": DeliverSettings}
 """The schemas of the sections that belong to turnout itself, by name."""
 
 
@@ -67,13 +129,16 @@ class Instance(NamedTuple):
 class Configuration(msgspec.Struct, frozen=True):
     """What a `turnout.toml` says.
 
-    `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send` is complete.
+    `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send`, `log` and `deliver` are
+    complete.
     """
 
     path: Path
     destinations: dict[str, Instance]
     hooks: dict[str, dict[str, Any]]
     send: Config
+    log: Config
+    deliver: Config
 
     def destination(self, identifier: str) -> Instance:
         """Return the destination of that id; raises ConfigError, with a suggestion, when there is none."""
@@ -102,7 +167,7 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
         path=place,
         destinations=_destinations(place, _table(place, document, "destinations")),
         hooks=_hooks(place, _table(place, document, "hooks")),
-        send=sections["send"],
+        **sections,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from turnout import plugins
 from turnout.body import encoded, is_batch, told_message_id
-from turnout.config import Configuration, SendSettings, load_config
+from turnout.config import Configuration, DeliverSettings, LogSettings, SendSettings, load_config
 from turnout.destination import Destination, load_destination
 from turnout.errors import ConfigError, Drop, Refusal, TurnoutError, did_you_mean
 from turnout.event import Event
@@ -56,11 +56,15 @@ class Dispatcher:
         send: Config | None = None,
         transport: Transport | None = None,
         device_id_provider: DeviceIds | None = None,
+        log: Config | None = None,
+        deliver: Config | None = None,
     ) -> None:
         self.destinations = _named(destinations)
         self.hooks = Hooks(hooks)
         self.normaliser = Normaliser(clock=clock, new_id=new_id)
         self.send_settings = send or SendSettings.configure({}, owner="[send]")
+        self.log_settings = log or LogSettings.configure({}, owner="[log]")
+        self.deliver_settings = deliver or DeliverSettings.configure({}, owner="[deliver]")
         self.transport = transport
         self.device_id_provider = device_id_provider
         self._gatherers: weakref.WeakSet[Gatherer] = weakref.WeakSet()
@@ -95,7 +99,9 @@ class Dispatcher:
             kind = load_destination(plugin)
             destinations[name] = kind(kind.settings.overlay(given, settings or {}), id=name, environ=environ)
         hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
-        return cls(destinations, hooks=[*hooks, *options.pop("hooks", ())], send=configuration.send, **options)
+        hooks = [*hooks, *options.pop("hooks", ())]
+        sections = {name: getattr(configuration, name) for name in ("send", "log", "deliver")}
+        return cls(destinations, hooks=hooks, **(sections | options))
 
     def plan(self, event: Source, inputs: Inputs | None = None) -> list[Plan]:
         """Return what `event` becomes at each destination; nothing is sent.
@@ -120,6 +126,26 @@ class Dispatcher:
         if self.hooks.planned:
             self._observe(accepted, plans)
         return plans
+
+    def plan_at(self, destination: str, event: Event | Refusal, inputs: Inputs) -> Plan:
+        """Return what an accepted event becomes at one destination, as `plan` does for all."""
+        if isinstance(event, Refusal):
+            return next(plan for plan in self.refused(event) if plan.destination == destination)
+        target = self.destinations[destination]
+        try:
+            changed = self._changed(event) if self.hooks.before_mapping else event
+        except (Drop, Refusal) as stopped:
+            outcome = _outcome_of(stopped)
+            plan = Plan(event.message_id, destination, outcome, self._redacted(stopped.reason), [])
+        else:
+            plan = map_on(target, changed, inputs, self.device_id_provider)
+        if self.hooks.planned:
+            self._observe(event, [plan])
+        return plan
+
+    def _redacted(self, reason: Reason) -> Reason:
+        secrets = frozenset(value for target in self._targets for value in target.config.secret_values)
+        return Reason(reason.code, redact(reason.message, secrets), reason.path)
 
     def _single(self) -> Destination | None:
         """Return the destination, when there is one alone and no hook to call."""
@@ -199,8 +225,7 @@ class Dispatcher:
 
     def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
         message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
-        secrets = frozenset(value for target in self._targets for value in target.config.secret_values)
-        reason = Reason(reason.code, redact(reason.message, secrets), reason.path)
+        reason = self._redacted(reason)
         plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
         self._observe(event, plans)
         return plans
@@ -258,9 +283,13 @@ class Dispatcher:
         ):
             async for taken in chunks:
                 async for outcome, plan in deliverer.deliver(taken):
-                    for observe in self.hooks.settled:
-                        _call(observe, outcome=outcome)
+                    self.observe(outcome)
                     yield outcome, plan
+
+    def observe(self, outcome: Settled) -> None:
+        """Tell the hooks what became of an event."""
+        for observe in self.hooks.settled:
+            _call(observe, outcome=outcome)
 
     async def _chunks(
         self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], chunk: int
@@ -304,7 +333,13 @@ class Dispatcher:
             raise ConfigError(f"There is no destination '{destination}'.{did_you_mean(destination, self.destinations)}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        settings = (self.send_settings, self.transport, self.device_id_provider)
+        settings = (
+            self.send_settings,
+            self.transport,
+            self.device_id_provider,
+            self.log_settings,
+            self.deliver_settings,
+        )
         state = (self.destinations, self.hooks, self.normaliser, *settings)
         return _restore, (type(self), *state)
 
@@ -320,6 +355,12 @@ def _placed(plans: list[Plan], place: str, number: int = 1) -> list[Plan]:
 
 class _HookError(Refusal):
     """A hook raised an exception."""
+
+
+def _outcome_of(stopped: Drop | Refusal) -> Outcome:
+    if isinstance(stopped, Drop):
+        return Outcome.DROPPED
+    return Outcome.FAILED if isinstance(stopped, _HookError) else Outcome.INVALID
 
 
 def _call(observe: Callable[..., None], **given: object) -> None:
@@ -375,8 +416,10 @@ def _restore(
     send: Config,
     transport: Any,
     provider: DeviceIds | None,
+    log: Config,
+    deliver: Config,
 ) -> Dispatcher:
-    made = kind(destinations, send=send, transport=transport, device_id_provider=provider)
+    made = kind(destinations, send=send, transport=transport, device_id_provider=provider, log=log, deliver=deliver)
     made.hooks, made.normaliser = hooks, normaliser
     made._only = made._single()
     return made

@@ -9,7 +9,7 @@ import msgspec
 
 from turnout._context import Context
 from turnout._json import Object, compact, fresh, too_deep
-from turnout._times import UNSET
+from turnout._times import UNSET, iso
 
 __all__ = ["CALL_TYPES", "Context", "Event"]
 
@@ -126,11 +126,11 @@ class Event(
         data["messageId"] = self.message_id
         if self.integrations and data.get("integrations") is None:
             data["integrations"] = fresh(self.integrations)
-        data["timestamp"] = _iso(self.timestamp)
-        data["originalTimestamp"] = _iso(self.original_timestamp)
-        data["receivedAt"] = _iso(self.received_at)
+        data["timestamp"] = iso(self.timestamp)
+        data["originalTimestamp"] = iso(self.original_timestamp)
+        data["receivedAt"] = iso(self.received_at)
         if self.sent_at is not None:
-            data["sentAt"] = _iso(self.sent_at)
+            data["sentAt"] = iso(self.sent_at)
         return data
 
     def copy(self) -> Event:
@@ -146,7 +146,3 @@ class Event(
     def __repr__(self) -> str:
         named = f", event={self.event!r}" if self.event else ""
         return f"Event(type={self.type!r}, message_id={self.message_id!r}{named})"
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")[:-6] + "Z"

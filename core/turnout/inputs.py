@@ -57,6 +57,14 @@ class _Kept(msgspec.Struct):
     device_ids: dict[str, str] = {}
     sessions: dict[str, _Session] = {}
 
+    def entries(self) -> dict[str, Any]:
+        """Return everything under one key each."""
+        made: dict[str, Any] = {_DEVICE_ID + owner: found for owner, found in self.device_ids.items()}
+        return made | {_SESSION + device: [one.start, one.last] for device, one in self.sessions.items()}
+
+
+_DEVICE_ID, _SESSION = "device_id:", "session:"
+
 
 class Inputs:
     """What earlier events left behind for later ones, by destination; the caller owns it.
@@ -68,13 +76,14 @@ class Inputs:
     first, and its next event begins a session.
     """
 
-    __slots__ = ("_kept", "limit")
+    __slots__ = ("_changed", "_kept", "limit")
 
     def __init__(self, *, limit: int = 50_000) -> None:
         if limit < 1:
             raise TurnoutError(f"Inputs(limit={limit}): at least one device has to be kept.")
         self.limit = limit
         self._kept: dict[str, _Kept] = {}
+        self._changed: dict[str, dict[str, Any]] = {}
 
     def carry(self, destination: Destination, event: Event, provider: DeviceIds | None = None) -> Carried:
         """Return what `destination` may know when it maps `event`, and remember the event.
@@ -84,13 +93,30 @@ class Inputs:
         kept = self._kept.get(destination.id)
         if kept is None:
             kept = self._kept[destination.id] = _Kept()
-        device_id = self._device_id(kept, destination, event, provider)
+        changed = self._changed.get(destination.id)
+        device_id = self._device_id(kept, changed, destination, event, provider)
         device = destination.device_of(event, Carried(device_id))
         if device is None:
             return Carried(device_id)
-        return self._session(kept.sessions, device, destination.session_gap_ms, event.timestamp_ms, device_id)
+        before = kept.sessions.pop(device, None)
+        now = event.timestamp_ms
+        new = before is None or now - before.last > destination.session_gap_ms
+        start = now if before is None or new else before.start
+        last = now if before is None else max(now, before.last)  # an event that comes late ends no session
+        kept.sessions[device] = _Session(start, last)
+        if changed is not None:
+            changed[_SESSION + device] = [start, last]
+        self._bound(kept.sessions, _SESSION, changed)
+        return Carried(device_id, new, start)
 
-    def _device_id(self, kept: _Kept, destination: Destination, event: Event, provider: DeviceIds | None) -> str | None:
+    def _device_id(
+        self,
+        kept: _Kept,
+        changed: dict[str, Any] | None,
+        destination: Destination,
+        event: Event,
+        provider: DeviceIds | None,
+    ) -> str | None:
         owner = event.anonymous_id or event.context.device.id or event.user_id
         nothing = provider is None and not kept.device_ids
         if nothing or owner is None or not destination.wants_device_id(event):
@@ -99,18 +125,46 @@ class Inputs:
         if found is None and provider is not None:
             found = _provided(provider, event)
         if found is not None:
-            _put(kept.device_ids, owner, found, self.limit)
+            kept.device_ids[owner] = found
+            if changed is not None:
+                changed[_DEVICE_ID + owner] = found
+            self._bound(kept.device_ids, _DEVICE_ID, changed)
         return found
 
-    def _session(
-        self, sessions: dict[str, _Session], device: str, gap: int, now: int, device_id: str | None
-    ) -> Carried:
-        before = sessions.pop(device, None)
-        new = before is None or now - before.last > gap
-        start = now if before is None or new else before.start
-        last = now if before is None else max(now, before.last)  # an event that comes late ends no session
-        _put(sessions, device, _Session(start, last), self.limit)
-        return Carried(device_id, new, start)
+    def _bound(self, entries: dict[str, Any], kind: str, changed: dict[str, Any] | None) -> None:
+        """Drop the entries that were used longest ago, beyond the limit."""
+        while len(entries) > self.limit:
+            oldest = next(iter(entries))
+            del entries[oldest]
+            if changed is not None:
+                changed[kind + oldest] = None
+
+    def changes(self, destination: str) -> dict[str, Any]:
+        """Return the entries of a destination that changed since this was called last, None for one that is gone.
+
+        The first call returns all of them. Together, in order, they make what `restore` takes.
+        """
+        changed = self._changed.get(destination)
+        kept = self._kept.get(destination)
+        self._changed[destination] = {}
+        if changed is not None:
+            return changed
+        return kept.entries() if kept else {}
+
+    def restore(self, destination: str, entries: Mapping[str, Any]) -> None:
+        """Set what is kept for a destination to stored entries; raises `TurnoutError` when they are something else."""
+        kept = _Kept()
+        try:
+            for key, value in entries.items():
+                if key.startswith(_DEVICE_ID):
+                    kept.device_ids[key.removeprefix(_DEVICE_ID)] = msgspec.convert(value, str)
+                else:
+                    kept.sessions[key.removeprefix(_SESSION)] = msgspec.convert(value, _Session)
+        except msgspec.ValidationError as error:
+            raise TurnoutError(f"These are no stored Inputs: {error}.") from None
+        kept.sessions = dict(sorted(kept.sessions.items(), key=lambda one: one[1].last))
+        self._kept[destination] = kept
+        self._changed[destination] = {}
 
     def forget(self, anonymous_id: str, destination: str | None = None) -> None:
         """Forget the made device id of `anonymous_id` and the sessions of both, everywhere or at one destination.
@@ -122,6 +176,8 @@ class Inputs:
                 made = kept.device_ids.pop(anonymous_id, None)
                 for device in (anonymous_id, made):
                     kept.sessions.pop(device or "", None)
+                gone = {_DEVICE_ID + anonymous_id: None, _SESSION + anonymous_id: None, f"{_SESSION}{made}": None}
+                self._changed.get(name, {}).update(gone)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON."""
@@ -152,13 +208,6 @@ class Inputs:
 class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     limit: int
     destinations: dict[str, _Kept]
-
-
-def _put(entries: dict[str, Any], key: str, value: Any, limit: int) -> None:
-    """Put an entry last, and drop the first ones beyond the limit."""
-    entries[key] = value
-    while len(entries) > limit:
-        del entries[next(iter(entries))]
 
 
 def _provided(provider: DeviceIds, event: Event) -> str | None:

@@ -112,6 +112,8 @@ class Code(StrEnum):
     """A plugin raised an exception; the message names rule, plugin and version."""
     PLUGIN_BAD_RESULT = "plugin_bad_result"
     """A plugin returned something that is not an item, or an item that is not JSON."""
+    PROCESS_DIED = "process_died"
+    """The delivering process ended several times while it mapped this event; it is not tried again."""
     # at delivery
     DELIVERED = "delivered"
     """The vendor took every item of the event."""

@@ -191,6 +191,18 @@ class Settings(Section):
         "Replaces the scheme and host of every endpoint (http(s)://host[:port][/prefix]), for simulators and proxies.",
         routing=True,
     )
+    max_requests_per_second = number(
+        "At most so many requests a second go to the destination, when they come from a log; 0: no limit.",
+        default=0.0,
+        minimum=0.0,
+        routing=True,
+    )
+    max_events_per_second = number(
+        "At most so many items a second go to the destination, when they come from a log; 0: no limit.",
+        default=0.0,
+        minimum=0.0,
+        routing=True,
+    )
 
 
 class SettingDoc(msgspec.Struct, frozen=True):

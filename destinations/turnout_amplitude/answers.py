@@ -75,8 +75,8 @@ def _throttled(answer: Answer, count: int) -> list[Verdict]:
     told = body if isinstance(body, Mapping) else {}
     quota = told.get("exceeded_daily_quota_users") or told.get("exceeded_daily_quota_devices")
     reason = Reason(Code.RATE_LIMITED, answer.words())
-    pause = Verdict(Fate.RETRY, reason, _QUOTA_PAUSE if quota else _PAUSE)
     named = set(_indexes(told.get("throttled_events"), count))
+    pause = Verdict(Fate.RETRY, reason, _QUOTA_PAUSE if quota else _PAUSE, own=bool(named))
     if not named:
         return [pause] * count
     return [pause if index in named else Verdict(Fate.RESEND) for index in range(count)]

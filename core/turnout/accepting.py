@@ -1,0 +1,169 @@
+"""Acceptance: events are checked, deduplicated and kept in the log before the sender is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+
+import msgspec
+
+from turnout._json import compact
+from turnout._times import iso
+from turnout.dedupe import Seen, key_of
+from turnout.errors import Refusal
+from turnout.event import Event
+from turnout.log import Entries, Log, LogError
+from turnout.reasons import Reason
+from turnout.settings import Config
+
+__all__ = ["Acceptor", "Receipt", "stored"]
+
+_logger = logging.getLogger("turnout")
+_GROUP = 2000
+"""Events that are kept with one commit at most."""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of one event at acceptance: it is in the log, it was there already, or it can't be accepted."""
+
+    message_id: str | None
+    position: int | None = None
+    """Its position in the log; None for a copy or one that was refused."""
+    duplicate: bool = False
+    """Whether the same source had sent the same message id before."""
+    reason: Reason | None = None
+    """Why it was refused."""
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the event is safe: kept now, or before."""
+        return self.reason is None
+
+
+class _Job(msgspec.Struct):
+    """Events of one call, and who waits for them."""
+
+    events: list[bytes]
+    keys: list[bytes]
+    answer: Future[Sequence[int | None]]
+
+
+class Acceptor:
+    """Keeps events in a log; use it as a context manager. It may be used from several threads and event loops.
+
+    Many calls share one commit: what comes while a commit is under way goes with the next one. `clock` gives
+    milliseconds since 1970. `settings` is the section `[log]`.
+    """
+
+    def __init__(self, log: Log, settings: Config, clock: Callable[[], int]) -> None:
+        self.log = log
+        self.seen = Seen(int(settings.dedupe_hours * 3_600_000), settings.dedupe_megabytes * 1_000_000)
+        self._clock = clock
+        self._since = int(settings.dedupe_hours * 3_600_000)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Acceptor:
+        self._own = self.log.own("accept")
+        self._own.__enter__()
+        for at_ms, keys in self.log.keys(self._clock() - self._since):
+            for key in keys:
+                self.seen.add(key, at_ms)
+        self._thread = threading.Thread(target=self._write, name="turnout-accept", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._jobs.put(None)
+        if self._thread:
+            self._thread.join()
+        self._own.__exit__(None, None, None)
+
+    def accept(self, events: Sequence[Event | Refusal]) -> list[Receipt]:
+        """Return a receipt for each event, once all that can be accepted are durably in the log.
+
+        Raises `LogFull` when there is no room, and then none of them was kept.
+        """
+        return self._receipts(events, self._submit(events).result())
+
+    async def accept_async(self, events: Sequence[Event | Refusal]) -> list[Receipt]:
+        """Do the same from asyncio."""
+        return self._receipts(events, await asyncio.wrap_future(self._submit(events)))
+
+    def _submit(self, events: Iterable[Event | Refusal]) -> Future[Sequence[int | None]]:
+        good = [event for event in events if isinstance(event, Event)]
+        answer: Future[Sequence[int | None]] = Future()
+        if not good:
+            answer.set_result([])
+            return answer
+        keys = [key_of(event.write_key or event.project_id or "", event.message_id) for event in good]
+        self._jobs.put(_Job([stored(event) for event in good], keys, answer))
+        return answer
+
+    def _receipts(self, events: Sequence[Event | Refusal], positions: Sequence[int | None]) -> list[Receipt]:
+        found = iter(positions)
+        receipts = []
+        for event in events:
+            if isinstance(event, Refusal):
+                receipts.append(Receipt(None, reason=event.reason))
+            else:
+                position = next(found)
+                receipts.append(Receipt(event.message_id, position, position is None))
+        return receipts
+
+    def _write(self) -> None:
+        """Keep what is submitted, group by group, until None comes."""
+        while (job := self._jobs.get()) is not None:
+            jobs, last = [job], False
+            while sum(len(one.events) for one in jobs) < _GROUP:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    last = True
+                    break
+                jobs.append(more)
+            self._keep(jobs)
+            if last:
+                return
+
+    def _keep(self, jobs: Sequence[_Job]) -> None:
+        now = self._clock()
+        fresh = [[self.seen.add(key, now) for key in job.keys] for job in jobs]
+        pairs = [
+            pair
+            for job, news in zip(jobs, fresh, strict=True)
+            for *pair, new in zip(job.events, job.keys, news, strict=True)
+            if new
+        ]
+        try:
+            entries = Entries([event for event, _ in pairs], [key for _, key in pairs], now)
+            position = self.log.append(entries) if pairs else 0
+        except Exception as error:
+            self.seen.remove(key for _, key in pairs)
+            known = isinstance(error, LogError)
+            _logger.error("Events could not be kept: %s", error, exc_info=not known)
+            for job in jobs:
+                job.answer.set_exception(error)
+            return
+        for job, news in zip(jobs, fresh, strict=True):
+            positions: list[int | None] = []
+            for new in news:
+                positions.append(position if new else None)
+                position += new
+            job.answer.set_result(positions)
+
+
+def stored(event: Event) -> bytes:
+    """Return an event as the log keeps it: as it came, with the stamps that were made for it.
+
+    Normalised again it is an equal event, whatever the clock says then. A key that the sender gave as well stands
+    twice: the last one counts.
+    """
+    stamps = compact({"receivedAt": iso(event.received_at), "messageId": event.message_id})
+    return event.raw.rstrip()[:-1] + b"," + stamps[1:]

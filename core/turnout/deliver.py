@@ -1,0 +1,106 @@
+"""Delivery of a log to all destinations: a consumer for each, none of which can harm another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from turnout._limits import Limits
+from turnout.consumer import Consumer
+from turnout.dispatcher import Dispatcher
+from turnout.feed import Feed
+from turnout.inputs import Inputs
+from turnout.log import Log, LogError
+from turnout.normalise import Normaliser
+from turnout.plan import Plan, Settled
+
+__all__ = ["Delivery", "now_ms"]
+
+_logger = logging.getLogger("turnout")
+_AGAIN = 5.0
+_RETAIN_EVERY = 60.0
+_ROOM = 4096
+"""Bytes that an event may have gained since it was accepted: the stamps of the log."""
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Delivery:
+    """Takes the destinations of a dispatcher through a log, each at its own pace."""
+
+    def __init__(self, dispatcher: Dispatcher, log: Log, clock: Callable[[], int] = now_ms) -> None:
+        self.dispatcher = dispatcher
+        self.log = log
+        self.clock = clock
+        self.consumers: dict[str, Consumer] = {}
+        normaliser = dispatcher.normaliser
+        limits = Limits(event_bytes=normaliser.limits.event_bytes + _ROOM)
+        self._normaliser = Normaliser(clock=normaliser.clock, new_id=normaliser.new_id, limits=limits)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop` is set; then finish what is on its way within `grace_seconds`, and leave the rest.
+
+        Raises `LogError` when another process delivers from this log, or when the log fails.
+        """
+        with self.log.own("deliver"):
+            feed = Feed(self.log, self._normaliser.event)
+            tasks = [asyncio.create_task(self._serve(name, feed, stop)) for name in self.dispatcher.destinations]
+            tasks.append(asyncio.create_task(self._retain(stop)))
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, name: str, feed: Feed, stop: asyncio.Event) -> None:
+        """Run one destination's consumer; if it fails, say so and begin again from the log."""
+        while not stop.is_set():
+            consumer = self.consumers[name] = self._consumer(name, feed)
+            try:
+                await consumer.run(stop)
+            except LogError:
+                raise
+            except Exception:
+                _logger.exception("Delivery to '%s' failed; it goes on in %g s.", name, _AGAIN)
+                await _sleep(_AGAIN, stop)
+
+    def _consumer(self, name: str, feed: Feed) -> Consumer:
+        dispatcher = self.dispatcher
+
+        def plan(event: object, inputs: Inputs) -> Plan:
+            return dispatcher.plan_at(name, event, inputs)  # type: ignore[arg-type]
+
+        return Consumer(
+            self.log,
+            feed,
+            dispatcher.destinations[name],
+            plan,
+            dispatcher.deliver_settings,
+            transport=dispatcher.transport,
+            clock=self.clock,
+            settled=self._observe,
+        )
+
+    def _observe(self, outcome: Settled) -> None:
+        self.dispatcher.observe(outcome)
+
+    async def _retain(self, stop: asyncio.Event) -> None:
+        settings = self.dispatcher.log_settings
+        age = int(settings.keep_hours * 3_600_000)
+        while not stop.is_set():
+            await asyncio.to_thread(self.log.retain, age_ms=age, now_ms=self.clock())
+            await _sleep(_RETAIN_EVERY, stop)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
