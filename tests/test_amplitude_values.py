@@ -94,6 +94,8 @@ BASE: dict[str, Any] = {
     "group_value_trait": "value",
 }
 
+RATES = ("max_requests_per_second", "max_events_per_second")
+
 
 def plans(event: Any, **settings: Any) -> dict[str, Any]:
     """Return the plan of one event."""
@@ -176,7 +178,7 @@ def test_every_setting_has_the_default_of_the_table() -> None:
     """With nothing but its key a destination has the table's defaults, and there is no other setting."""
     config = Amplitude({"api_key": KEY}, id="amplitude").config
     assert {name: config[name] for _, name, _ in TABLE} == {name: default for _, name, default in TABLE}
-    assert set(config) == {name for _, name, _ in TABLE} | {"api_key", "base_url", "connection_mode"}
+    assert set(config) == {name for _, name, _ in TABLE} | {"api_key", "base_url", "connection_mode", *RATES}
 
 
 def test_every_setting_is_accepted_under_segments_key() -> None:

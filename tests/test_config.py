@@ -88,7 +88,7 @@ BAD = [
     (b"a = '\xff'", "FILE: is not UTF-8 text (byte 5)."),
     ("a = " + "[" * 5000, "FILE: is not valid TOML: nested too deeply."),
     ("[destination.x]", "FILE: 'destination' is not a section. Did you mean 'destinations'?"),
-    ("[gateway]", "FILE: 'gateway' is not a section. There are: [send], [destinations], [hooks]."),
+    ("[gateway]", "FILE: 'gateway' is not a section. There are: [send], [log], [deliver], [destinations], [hooks]."),
     ("send = 3", "FILE: 'send' must be a table, written [send], not 3."),
     ("hooks = ['filter']", "FILE: 'hooks' must be a table, written [hooks], not a list."),
     ("[[send]]", "FILE: 'send' must be a table, written [send], not a list."),

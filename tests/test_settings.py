@@ -75,6 +75,8 @@ def test_defaults_fill_what_is_not_given() -> None:
     config = configure()
     assert dict(config) == {
         "base_url": "",
+        "max_requests_per_second": 0.0,
+        "max_events_per_second": 0.0,
         "api_key": KEY,
         "region": "US",
         "track_named_pages": False,
@@ -206,7 +208,10 @@ def test_an_entry_near_a_choice_gets_a_suggestion() -> None:
 
 def test_an_unknown_key_far_from_all_lists_the_settings() -> None:
     """Without a near word, the message says which there are; a key that is no text is shown too."""
-    assert "'zzz' is not a setting. There are: base_url, api_key, region," in problem({"api_key": KEY, "zzz": 1})
+    assert (
+        "'zzz' is not a setting. There are: base_url, max_requests_per_second, max_events_per_second, api_key,"
+        in problem({"api_key": KEY, "zzz": 1})
+    )
     assert "5 is not a setting. There are:" in problem({"api_key": KEY, 5: 1})  # type: ignore[dict-item]
 
 
@@ -373,7 +378,7 @@ def test_describe_says_all_for_docs_and_forms() -> None:
     """One entry per setting, in the order of the class, core's own last."""
     described = {entry.name: entry for entry in describe(AcmeSettings)}
     assert next(iter(described)) == "api_key"
-    assert list(described)[-1] == "base_url"
+    assert list(described)[-3:] == ["base_url", "max_requests_per_second", "max_events_per_second"]
     key, region, alias = described["api_key"], described["region"], described["enable_alias"]
     assert (key.required, key.secret, key.key, key.platforms, key.rules) == (
         True,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
@@ -20,11 +21,16 @@ from turnout.log import Entries, Log, LogError
 from turnout.reasons import Reason
 from turnout.settings import Config
 
-__all__ = ["Acceptor", "Receipt", "stored"]
+__all__ = ["Acceptor", "Receipt", "now_ms", "stored"]
 
 _logger = logging.getLogger("turnout")
 _GROUP = 2000
 """Events that are kept with one commit at most."""
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -192,6 +192,30 @@ def send(
 
 
 @main.command()
+@click.option("--config", metavar="turnout.toml", default="turnout.toml", show_default=True, help="The configuration.")
+@click.option("-d", "--destination", "destinations", multiple=True, help="Only this one; may be given several times.")
+@click.option("--until-empty", is_flag=True, help="End when everything in the log is delivered or dead.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of loopback."
+)
+def deliver(config: str, destinations: tuple[str, ...], until_empty: bool, metrics_port: int | None) -> None:
+    """Deliver the events of a log to its destinations, until it is stopped.
+
+    Where it ends (Ctrl-C, SIGTERM, a crash), the next start goes on. Exit 0; with --until-empty 1 when there are dead
+    letters that were not there before; 2 for a wrong command line or configuration, or when the log can't be used.
+    """
+    from turnout._deliverscreen import run
+    from turnout.config import load_config
+    from turnout.dispatcher import Dispatcher
+
+    configuration = load_config(config)
+    dispatcher = Dispatcher.from_config(configuration, only=destinations or None)
+    if not dispatcher.destinations:
+        raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be delivered. Add one.")
+    sys.exit(run(dispatcher, until_empty=until_empty, metrics_port=metrics_port))
+
+
+@main.command()
 @click.argument("file", default="-", metavar="[FILE|-]")
 @click.option("--json", "as_json", is_flag=True, help="Write the problems as JSON lines.")
 def validate(file: str, as_json: bool) -> None:

@@ -109,6 +109,9 @@ class Consumer:
         self._renewed: list[_Work] = []
         self._retrying: set[str] = set()
         self._returned: list[str] = []
+        self._looked = 0
+        self._careful = 0
+        self._suspect = 0
         self._pending: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._lanes = [_Lane(self) for _ in range(settings.lanes)]
@@ -137,6 +140,7 @@ class Consumer:
         self._position = cursor.position
         self._inputs.restore(self.name, cursor.inputs)
         self.held = await asyncio.to_thread(self.log.waiting_users, self.name)
+        self._looked = self.clock()
         self._careful = self.settings.events_in_flight if cursor.deaths >= 2 else 0
         self._suspect = cursor.trying if cursor.deaths >= 3 else 0
         await asyncio.to_thread(self.log.mark, self.name, trying=0, died=True)
@@ -159,7 +163,7 @@ class Consumer:
 
     async def _nap(self) -> None:
         """Wait for something to do: a lane that has finished, a parked event that is due, new events."""
-        idle = self.settings.poll_seconds if self._has_room() else 1.0
+        idle = float(self.settings.poll_seconds if self._has_room() else 1.0)
         due = await asyncio.to_thread(self.log.next_due, self.name) if self.held else None
         wait = idle if due is None else max(0.005, min(idle, (due - self.clock()) / 1000))
         try:
@@ -257,6 +261,10 @@ class Consumer:
 
     async def _wake_parked(self) -> bool:
         """Put the parked events whose time has come back on their way, each user's in order."""
+        if self.clock() - self._looked >= 1000:
+            # `turnout dlq replay` parks events from another process.
+            self._looked = self.clock()
+            self.held |= await asyncio.to_thread(self.log.waiting_users, self.name)
         if not self.held or self.breaker.open:
             return False
         heads = await asyncio.to_thread(self.log.due, self.name, self.clock())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from turnout._limits import Limits
+from turnout.accepting import now_ms
 from turnout.consumer import Consumer
 from turnout.dispatcher import Dispatcher
 from turnout.feed import Feed
@@ -23,11 +23,6 @@ _AGAIN = 5.0
 _RETAIN_EVERY = 60.0
 _ROOM = 4096
 """Bytes that an event may have gained since it was accepted: the stamps of the log."""
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Delivery:
@@ -57,6 +52,14 @@ class Delivery:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def empty(self) -> bool:
+        """Return whether every destination is through with everything that is in the log now."""
+        last = self.log.last()
+        cursors = (self.log.register(name).position for name in self.dispatcher.destinations)
+        return all(position >= last for position in cursors) and not any(
+            self.log.parked(name) for name in self.dispatcher.destinations
+        )
 
     async def _serve(self, name: str, feed: Feed, stop: asyncio.Event) -> None:
         """Run one destination's consumer; if it fails, say so and begin again from the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
@@ -26,6 +27,7 @@ from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config, redact
 
 if TYPE_CHECKING:
+    from turnout.accepting import Acceptor, Receipt
     from turnout.gathering import Gatherer
     from turnout.sending import Transport
 
@@ -68,6 +70,8 @@ class Dispatcher:
         self.transport = transport
         self.device_id_provider = device_id_provider
         self._gatherers: weakref.WeakSet[Gatherer] = weakref.WeakSet()
+        self._opening = threading.Lock()
+        self._accepting: Acceptor | None = None
         self._targets = tuple(self.destinations.values())
         self._carrying = any(target.carries for target in self._targets)
         self._leaders = _leaders(self._targets)
@@ -248,6 +252,46 @@ class Dispatcher:
     async def send_async(self, events: Iterable[Source], inputs: Inputs | None = None) -> list[Settled]:
         """Deliver events now, as `send` does, from asyncio."""
         return [outcome async for outcome in self.stream(events, inputs=inputs)]
+
+    def accept(self, events: Iterable[Source]) -> list[Receipt]:
+        """Return a receipt for each event (of a batch body: for each of its events), once they are durably in the log.
+
+        The log is the one of `log`, the section `[log]`. Several events at a time are cheaper than one by one. Raises
+        `LogFull` when there is no room, and `LogError` when the log can't be used or another process accepts into it.
+        """
+        return self._acceptor().accept([found for event in events for found in self.read_body(event)])
+
+    async def accept_async(self, events: Iterable[Source]) -> list[Receipt]:
+        """Do the same from asyncio."""
+        import asyncio
+
+        acceptor = await asyncio.to_thread(self._acceptor)
+        return await acceptor.accept_async([found for event in events for found in self.read_body(event)])
+
+    def _acceptor(self) -> Acceptor:
+        """Return what accepts into the log; it is opened at the first use."""
+        with self._opening:
+            if self._accepting is None:
+                from turnout.accepting import Acceptor, now_ms
+                from turnout.log import open_log
+
+                self._accepting = Acceptor(open_log(self.log_settings), self.log_settings, now_ms)
+                self._accepting.__enter__()
+            return self._accepting
+
+    def close(self) -> None:
+        """Close the log that `accept` has opened; nothing that was accepted is lost without it."""
+        with self._opening:
+            accepting, self._accepting = self._accepting, None
+        if accepting is not None:
+            accepting.__exit__()
+            accepting.log.close()
+
+    def __enter__(self) -> Dispatcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     async def stream(
         self,

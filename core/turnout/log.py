@@ -23,6 +23,7 @@ import msgspec
 
 from turnout.errors import TurnoutError
 from turnout.reasons import Code, Outcome, Reason
+from turnout.settings import Config
 
 __all__ = [
     "Accepted",
@@ -37,6 +38,7 @@ __all__ = [
     "Parked",
     "Settlement",
     "StoredItem",
+    "open_log",
 ]
 
 
@@ -275,3 +277,12 @@ class Log(Protocol):
     def close(self) -> None:
         """Close the log; it may be called twice."""
         ...
+
+
+def open_log(settings: Config) -> Log:
+    """Return the log that the section `[log]` names, opened or made; raises `LogError` when there is none."""
+    from turnout.sqlite_log import SqliteLog
+
+    if not settings.path:
+        raise LogError('No log is configured. Add to the configuration: [log] and path = "turnout.log".')
+    return SqliteLog(settings.path, max_bytes=settings.max_megabytes * 1_000_000 or None)

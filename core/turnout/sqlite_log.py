@@ -57,6 +57,7 @@ _logger = logging.getLogger("turnout")
 
 _APPLICATION = 0x7475726E
 """Marks an SQLite file as a log of turnout: "turn"."""
+_HEADER = b"SQLite format 3\x00"
 _PAGE = 4096
 _BUSY_SECONDS = 15.0
 _KEY = 16
@@ -553,7 +554,7 @@ class SqliteLog:
     def _readable(self, what: str, identifier: int) -> Iterator[None]:
         try:
             yield
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             wrong = f"the {what} {identifier} can't be read: {error}"
             raise LogError(f"{self.path}: {wrong}. It is damaged, or a newer turnout has written it.") from None
 
@@ -596,7 +597,7 @@ class SqliteLog:
             if not found:
                 return ()
             row = _unpacked(found[0][0], count)
-        except (_Damaged, ValueError, MemoryError, zstandard.ZstdError):
+        except (_Damaged, ValueError, TypeError, MemoryError, zstandard.ZstdError):
             return self._lament(first, count)
         self._rows.put(first, row)
         return row
@@ -808,6 +809,10 @@ def _check_place(path: Path) -> None:
         raise LogError(f"{path}: is a folder. Give the path of a file, such as {path / 'turnout.db'}.")
     if not path.parent.is_dir():
         raise LogError(f"{path}: the folder {path.parent} isn't there. Make it first.")
+    with suppress(OSError), path.open("rb") as file:
+        # SQLite takes a very short file for an empty one, and would write over it.
+        if file.read(len(_HEADER)) not in (b"", _HEADER):
+            raise LogError(f"{path}: {_FIXES[sqlite3.SQLITE_NOTADB]}.")
 
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:

@@ -1,0 +1,74 @@
+"""What `turnout deliver` does around delivery: signals, metrics, the end, and the summary."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from turnout.deliver import Delivery
+from turnout.dispatcher import Dispatcher
+from turnout.log import DeadQuery, Log, open_log
+
+__all__ = ["run"]
+
+
+def run(dispatcher: Dispatcher, *, until_empty: bool, metrics_port: int | None) -> int:
+    """Deliver until a signal, or until nothing is left, show the counts, and return the exit code."""
+    log = open_log(dispatcher.log_settings)
+    try:
+        before = log.count_dead(DeadQuery())
+        asyncio.run(_run(Delivery(dispatcher, log), until_empty, metrics_port))
+        summary(log)
+        return 1 if until_empty and log.count_dead(DeadQuery()) > before else 0
+    finally:
+        log.close()
+
+
+async def _run(delivery: Delivery, until_empty: bool, metrics_port: int | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if metrics_port is not None:
+        from turnout.metrics import serve
+
+        click.echo(f"metrics: http://127.0.0.1:{serve(delivery, metrics_port)}/metrics", err=True)
+    names = ", ".join(delivery.dispatcher.destinations)
+    click.echo(f"delivering {delivery.dispatcher.log_settings.path} to {names}", err=True)
+    watching = asyncio.create_task(_watch(delivery, stop)) if until_empty else None
+    try:
+        await delivery.run(stop)
+    finally:
+        if watching:
+            watching.cancel()
+
+
+async def _watch(delivery: Delivery, stop: asyncio.Event) -> None:
+    """Stop delivery when nothing is left."""
+    while not await asyncio.to_thread(delivery.empty):
+        await asyncio.sleep(0.1)
+    stop.set()
+
+
+def summary(log: Log) -> None:
+    """Show how many events came to which outcome at each destination, and how many still wait."""
+    table = Table("destination", "outcome", "reason", box=None)
+    table.add_column("events", justify="right")
+    for name, counts in log.counts().items():
+        for (outcome, code), times in sorted(counts.items(), key=lambda one: (one[0][0], one[0][1] or "")):
+            if times:
+                table.add_row(name, outcome.value, code.value if code else "", f"{times:,}")
+        waiting = log.last() - log.register(name).position + log.parked(name)
+        if waiting:
+            table.add_row(name, "pending", "", f"{waiting:,}")
+    console = Console(highlight=False)
+    console.print(table if table.row_count else "Nothing was delivered.")
+    dead = log.count_dead(DeadQuery())
+    if dead:
+        console.print(f"{dead:,} dead letters; look at them with: turnout dlq list", style="dim")
+    sys.stdout.flush()

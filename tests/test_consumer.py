@@ -1,0 +1,418 @@
+"""Delivery over a log: nothing is lost, order is kept, and trouble stays where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from turnout import Answer, Dispatcher, Fate, Reason, Verdict
+from turnout.accepting import Acceptor, now_ms
+from turnout.config import DeliverSettings
+from turnout.deliver import Delivery
+from turnout.log import DeadQuery, Log
+from turnout.reasons import Code
+from turnout.sqlite_log import SqliteLog
+from turnout_amplitude import Amplitude
+from turnout_amplitude.simulator import AmplitudeSimulator
+
+Make = Callable[..., dict[str, Any]]
+QUICK = {
+    "timeout_seconds": 0.5,
+    "poll_seconds": 0.01,
+    "setup_wait_seconds": 0.05,
+    "grace_seconds": 5.0,
+    "max_age_hours": 0.0,
+    "min_attempts": 3,
+}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Any:
+    """A log in a new file."""
+    made = SqliteLog(tmp_path / "turnout.log")
+    yield made
+    made.close()
+
+
+def settings(**given: Any) -> Any:
+    return DeliverSettings.configure(QUICK | given, owner="[deliver]")
+
+
+def accept(dispatcher: Dispatcher, log: Log, events: Iterable[dict[str, Any]]) -> None:
+    """Put events into the log."""
+    with Acceptor(log, dispatcher.log_settings, now_ms) as acceptor:
+        receipts = acceptor.accept([dispatcher.normaliser.event(event) for event in events])
+    assert all(receipt.accepted for receipt in receipts)
+
+
+@contextlib.asynccontextmanager
+async def delivering(dispatcher: Dispatcher, log: Log) -> AsyncIterator[Delivery]:
+    """Deliver while the block runs."""
+    delivery, stop = Delivery(dispatcher, log), asyncio.Event()
+    task = asyncio.create_task(delivery.run(stop))
+    try:
+        yield delivery
+    finally:
+        stop.set()
+        await task
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that other tasks bring about."""
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def deliver(dispatcher: Dispatcher, log: Log) -> None:
+    """Deliver until nothing is left."""
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(delivery.empty)
+
+    asyncio.run(main())
+
+
+def counts(log: Log, name: str = "acme") -> dict[str, int]:
+    """Return how many events came to each outcome and code."""
+    found = log.counts().get(name, {})
+    return {f"{outcome}/{code}" if code else outcome.value: times for (outcome, code), times in found.items() if times}
+
+
+def dead(log: Log) -> list[tuple[str | None, str]]:
+    return [(letter.message_id, letter.reason.code.value) for letter in log.dead(DeadQuery())]
+
+
+def test_what_was_accepted_is_delivered_once(bench: Any, call: Make, log: Log) -> None:
+    """Every event, in requests within the endpoint's limits; a second delivery finds nothing to do."""
+    dispatcher = bench.dispatcher(deliver=settings())
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(50)])
+    deliver(dispatcher, log)
+    assert sorted(bench.vendor.kept) == sorted(f"m-{number}" for number in range(50))
+    assert max(len(ids) for ids in bench.sent()) == 3
+    deliver(dispatcher, log)
+    assert len(bench.vendor.kept) == 50
+    assert counts(log) == {"delivered": 50}
+
+
+def test_every_outcome_is_counted_and_what_failed_is_a_dead_letter(bench: Any, call: Make, log: Log) -> None:
+    """Dropped, refused by a rule, and a rule that raised; the event is kept with its letter."""
+    dispatcher = bench.dispatcher(deliver=settings())
+    sources = {"drop": "m-1", "refuse": "m-2", "raise": "m-3"}
+    accept(dispatcher, log, [call(name, do=word) for word, name in sources.items()] + [call("m-4")])
+    deliver(dispatcher, log)
+    assert counts(log) == {
+        "dropped/filtered": 1,
+        "invalid/value_invalid": 1,
+        "failed/plugin_raised": 1,
+        "delivered": 1,
+    }
+    assert dead(log) == [("m-2", "value_invalid"), ("m-3", "plugin_raised")]
+    (letter, _) = log.dead(DeadQuery())
+    assert json.loads(letter.event)["properties"] == {"do": "refuse"}
+
+
+def test_a_users_items_arrive_in_order(bench: Any, call: Make, log: Log) -> None:
+    """Across endpoints and lanes, with many users."""
+    dispatcher = bench.dispatcher(deliver=settings(lanes=3, events_at_once=7))
+    events = [
+        call(f"{user}-{number}", "track" if number % 3 else "identify", userId=f"u-{user}")
+        for number in range(12)
+        for user in range(9)
+    ]
+    accept(dispatcher, log, events)
+    deliver(dispatcher, log)
+    for user in range(9):
+        mine = [kept for kept in bench.vendor.kept if kept.startswith(f"{user}-")]
+        assert mine == [f"{user}-{number}" for number in range(12)]
+
+
+def test_a_new_start_goes_on_where_the_last_one_left_off(bench: Any, call: Make, log: Log) -> None:
+    """Stopped while the vendor hangs, what was not settled is delivered by the next start."""
+    gate = asyncio.Event()
+
+    async def hang(scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+
+    stuck = bench.dispatcher(transport=httpx.ASGITransport(app=hang), deliver=settings(grace_seconds=0.0))
+    accept(stuck, log, [call(f"m-{number}") for number in range(20)])
+
+    async def main() -> None:
+        async with delivering(stuck, log) as delivery:
+            await until(lambda: "acme" in delivery.consumers)
+
+    asyncio.run(main())
+    assert counts(log) == {}
+    deliver(bench.dispatcher(deliver=settings()), log)
+    assert sorted(bench.vendor.kept) == sorted(f"m-{number}" for number in range(20))
+    assert counts(log) == {"delivered": 20}
+
+
+def reading(acme: Any, read: Any) -> Any:
+    """Return the little vendor with another reader of answers."""
+
+    class Reading(acme):
+        """Reads answers otherwise."""
+
+        events = type(acme.events)(
+            "POST", acme.events.url, body=acme.events.body, auth=acme.events.auth, batch=acme.events.limits, read=read
+        )
+
+    return Reading({"api_key": "key-1234"}, id="acme")
+
+
+class Script:
+    """Answers for single items: the n-th request that carries an item gets the n-th fate of its list.
+
+    As at Amplitude, a request with an item that is not taken is not taken at all: the others are sent again.
+    """
+
+    def __init__(self, fates: dict[str, list[Verdict]]) -> None:
+        self.fates = fates
+        self.seen: list[str] = []
+        self.taken: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer with the fate of each item."""
+        events = json.loads((await receive())["body"])["events"]
+        names = [event["id"] for event in events]
+        self.seen += names
+        special = {name: self.fates[name].pop(0) for name in names if self.fates.get(name)}
+        usual = Verdict(Fate.RESEND if special else Fate.DELIVERED)
+        if not special:
+            self.taken += names
+        verdicts = [special.get(name, usual) for name in names]
+        told = [[verdict.fate.value, verdict.wait, verdict.own] for verdict in verdicts]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
+    @staticmethod
+    def read(answer: Answer, count: int) -> list[Verdict]:
+        """Read what `__call__` wrote."""
+        told: Any = answer.json()
+        reason = Reason(Code.VENDOR_REFUSED, "said no")
+        return [Verdict(Fate(fate), reason, wait, own) for fate, wait, own in told]
+
+
+LATER = Verdict(Fate.RETRY, wait=0.02, own=True)
+AGAIN = Verdict(Fate.RETRY)
+NO = Verdict(Fate.REFUSED)
+
+
+def scripted(bench: Any, acme: Any, fates: dict[str, list[Verdict]], **given: Any) -> tuple[Dispatcher, Script]:
+    script = Script(fates)
+    destination = reading(acme, Script.read)
+    return bench.dispatcher(destination, transport=httpx.ASGITransport(app=script), deliver=settings(**given)), script
+
+
+def test_a_throttled_user_waits_and_the_others_go_on(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """Their later events go behind; everybody's order is kept."""
+    dispatcher, script = scripted(bench, acme, {"a-1": [LATER, LATER]})
+    accept(dispatcher, log, [call(f"{user}-{number}", userId=user) for number in range(4) for user in ("a", "b", "c")])
+    deliver(dispatcher, log)
+    assert [one for one in script.taken if one.startswith("a")] == ["a-0", "a-1", "a-2", "a-3"]
+    assert script.taken.index("b-3") < script.taken.index("a-1")
+    assert counts(log) == {"delivered": 12}
+
+
+def test_a_refused_item_is_a_dead_letter_and_the_rest_goes_on(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """With the vendor's words and the item; an event of several items is dead when one of them is."""
+    dispatcher, script = scripted(bench, acme, {"m-1": [NO]})
+    accept(dispatcher, log, [call(f"m-{number}", userId="u") for number in range(3)])
+    deliver(dispatcher, log)
+    assert script.taken == ["m-0", "m-2"]
+    assert counts(log) == {"delivered": 2, "dead/vendor_refused": 1}
+    (letter,) = log.dead(DeadQuery())
+    assert (letter.message_id, letter.reason.message, letter.attempts) == ("m-1", "said no", 1)
+    assert json.loads(letter.items[0].data)["id"] == "m-1"
+    assert json.loads(letter.event)["messageId"] == "m-1"
+
+
+def test_an_item_that_fails_for_ever_is_given_up(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """After the least number of attempts and the age; its user's later events then go out."""
+    dispatcher, script = scripted(bench, acme, {"m-0": [AGAIN] * 50}, min_attempts=3)
+    accept(dispatcher, log, [call("m-0", userId="u"), call("m-1", userId="u"), call("m-2", userId="v")])
+    deliver(dispatcher, log)
+    assert script.seen.count("m-0") == 3
+    assert script.taken[-1] == "m-1" or script.taken[0] == "m-2"
+    assert counts(log) == {"delivered": 2, "dead/vendor_refused": 1}
+
+
+def test_pauses_that_the_vendor_asks_for_age_nothing(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """However often, while an item without such a pause would have been given up."""
+    dispatcher, script = scripted(bench, acme, {"m-0": [LATER] * 9}, min_attempts=3)
+    accept(dispatcher, log, [call("m-0")])
+    deliver(dispatcher, log)
+    assert script.seen.count("m-0") == 10
+    assert counts(log) == {"delivered": 1}
+
+
+def test_a_destination_that_is_down_keeps_its_events(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """Nothing is given up while requests fail and the age is not reached; then all of it is delivered."""
+    down = {"yes": True}
+
+    async def vendor(scope: Any, receive: Any, send: Any) -> None:
+        if down["yes"]:
+            raise OSError("gone")
+        await bench.vendor(scope, receive, send)
+
+    dispatcher = bench.dispatcher(transport=httpx.ASGITransport(app=vendor), deliver=settings(max_age_hours=1.0))
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(30)])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(lambda: bool(delivery.consumers) and delivery.consumers["acme"].breaker.state == "open")
+            assert counts(log) == {}
+            down["yes"] = False
+            await until(delivery.empty)
+
+    asyncio.run(main())
+    assert sorted(bench.vendor.kept) == sorted(f"m-{number}" for number in range(30))
+    assert counts(log) == {"delivered": 30}
+
+
+def test_a_refused_key_pauses_and_burns_nothing(
+    bench: Any, call: Make, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said loudly; once the key is good, every event is delivered."""
+    bad = {"yes": True}
+
+    async def vendor(scope: Any, receive: Any, send: Any) -> None:
+        if not bad["yes"]:
+            await bench.vendor(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"no such key"})
+
+    dispatcher = bench.dispatcher(transport=httpx.ASGITransport(app=vendor), deliver=settings())
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(5)])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(lambda: bool(delivery.consumers) and delivery.consumers["acme"].attempts >= 4)
+            assert delivery.consumers["acme"].breaker.state == "setup"
+            bad["yes"] = False
+            await until(delivery.empty)
+
+    asyncio.run(main())
+    assert counts(log) == {"delivered": 5}
+    assert "destination 'acme' is paused: HTTP 401: no such key" in caplog.text
+
+
+def test_three_destinations_are_independent(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """One is dead and one hangs: the third has everything."""
+
+    async def vendor(scope: Any, receive: Any, send: Any) -> None:
+        host = dict(scope["headers"])[b"host"].decode()
+        if host == "dead.example":
+            raise OSError("gone")
+        if host == "slow.example":
+            await asyncio.sleep(60)
+        await bench.vendor(scope, receive, send)
+
+    kinds = [acme({"api_key": "k", "base_url": f"http://{name}.example"}, id=name) for name in ("dead", "slow", "good")]
+    dispatcher = bench.dispatcher(
+        *kinds, transport=httpx.ASGITransport(app=vendor), deliver=settings(grace_seconds=0.0, max_age_hours=1.0)
+    )
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(40)])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log):
+            await until(lambda: counts(log, "good") == {"delivered": 40})
+
+    asyncio.run(main())
+    assert len(bench.vendor.kept) == 40
+    assert counts(log, "dead") == counts(log, "slow") == {}
+
+
+def test_a_mapping_that_breaks_delivery_itself_harms_nobody_else(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """A destination whose endpoint's reader is no function of ours is retried, the other one is served."""
+
+    class Odd(acme):
+        """Maps to what can't be counted."""
+
+        def rules_for(self, event: Any) -> Any:
+            raise MemoryError("no room")
+
+    dispatcher = bench.dispatcher(
+        acme({"api_key": "k"}, id="good"), Odd({"api_key": "k"}, id="odd"), deliver=settings()
+    )
+    accept(dispatcher, log, [call("m-1")])
+    deliver(dispatcher, log)
+    assert counts(log, "good") == {"delivered": 1}
+    assert counts(log, "odd") == {"failed/plugin_raised": 1}
+
+
+def test_a_copy_is_not_accepted_twice(bench: Any, call: Make, log: Log) -> None:
+    """By source and message id, also after a restart; another source may use the same id."""
+    dispatcher = bench.dispatcher(deliver=settings())
+    events = [
+        dispatcher.normaliser.event(event) for event in (call("m-1"), call("m-1"), {**call("m-1"), "writeKey": "w"})
+    ]
+    for expected in ([1, None, 2], [None, None, None]):
+        with Acceptor(log, dispatcher.log_settings, now_ms) as acceptor:
+            receipts = acceptor.accept(events)
+        assert [receipt.position for receipt in receipts] == expected
+        assert all(receipt.accepted for receipt in receipts)
+    assert log.last() == 2
+
+
+def test_an_accepted_event_is_the_same_event_later(bench: Any, call: Make, log: Log) -> None:
+    """What was made at acceptance (message id, times) is kept, whatever the clock says at delivery."""
+    dispatcher = bench.dispatcher(deliver=settings())
+    event = dispatcher.normaliser.event({"type": "track", "userId": 7, "event": "Sold", "context": {"ip": None}})
+    with Acceptor(log, dispatcher.log_settings, now_ms) as acceptor:
+        acceptor.accept([event])
+    (kept,) = log.read(0)
+    again = dispatcher.normaliser.event(kept.data)
+    assert (again.message_id, again.timestamp_ms, again.user_id) == (event.message_id, event.timestamp_ms, "7")
+
+
+def test_sessions_go_on_after_a_restart(log: Log) -> None:
+    """What carries over is kept with the cursor: the second start knows the device."""
+    simulator = AmplitudeSimulator()
+    destination = Amplitude({"api_key": "k", "connection_mode": "device"}, id="amplitude")
+    dispatcher = Dispatcher([destination], transport=httpx.ASGITransport(app=simulator), deliver=settings())
+    for number in range(2):
+        event = {
+            "type": "track",
+            "event": "Seen",
+            "messageId": f"m-{number}",
+            "anonymousId": "anon-1",
+            "timestamp": f"2026-01-01T00:0{number}:00Z",
+            "context": {"library": {"name": "analytics.js"}, "page": {"search": "?utm_source=letter"}},
+        }
+        accept(dispatcher, log, [event])
+        deliver(dispatcher, log)
+    sent = [event["event_type"] for entry in simulator.ledger for event in entry.body["events"]]
+    assert sent == ["$identify", "Seen", "Seen"]
+
+
+def test_two_deliveries_on_one_log_are_refused(bench: Any, log: Log) -> None:
+    """The second one is told who has it."""
+    dispatcher = bench.dispatcher(deliver=settings())
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(lambda: bool(delivery.consumers))
+            with pytest.raises(Exception, match="deliver"):
+                await Delivery(dispatcher, log).run(asyncio.Event())
+
+    asyncio.run(main())
+
+
+def test_a_rate_limit_holds(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """With `max_requests_per_second`, requests are spread; nothing is lost."""
+    destination = acme({"api_key": "k", "max_requests_per_second": 200.0, "max_events_per_second": 1000.0}, id="acme")
+    dispatcher = bench.dispatcher(destination, deliver=settings())
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(30)])
+    deliver(dispatcher, log)
+    assert counts(log) == {"delivered": 30}
