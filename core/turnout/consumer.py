@@ -18,8 +18,8 @@ import msgspec
 from turnout.answer import Fate, Verdict
 from turnout.destination import Destination, origin
 from turnout.endpoint import Item
-from turnout.exchange import Exchange, again, backoff
-from turnout.feed import Feed, Told
+from turnout.exchange import Exchange, again, all_delivered, backoff
+from turnout.feed import Feed
 from turnout.inputs import Inputs
 from turnout.log import Accepted, DeadLetter, Log, Parked, Settlement, StoredItem
 from turnout.pacing import Breaker, RateLimit
@@ -33,7 +33,9 @@ __all__ = ["Consumer"]
 
 _logger = logging.getLogger("turnout")
 _DELIVERED, _REFUSED, _RETRY, _SETUP, _SPLIT = Fate.DELIVERED, Fate.REFUSED, Fate.RETRY, Fate.SETUP, Fate.SPLIT
-_PLANNED = Outcome.PLANNED
+_PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
+_ENOUGH = 500
+"""Events for which a lane waits while more are at hand: a request costs as much as mapping fifty of them."""
 _IN_PLACE = 3
 """How often a request is tried before its items are parked, while the vendor takes others."""
 
@@ -63,6 +65,7 @@ class _Chunk(msgspec.Struct):
     inputs: dict[str, Any] = {}
     park: list[Parked] = []
     dead: list[DeadLetter] = []
+    delivered: int = 0
     counts: Counter[tuple[Outcome, Code | None]] = msgspec.field(default_factory=Counter)
     size: int = 0
 
@@ -84,7 +87,7 @@ class Consumer:
         *,
         transport: Transport | None = None,
         clock: Callable[[], int],
-        settled: Callable[[Settled], None] = lambda outcome: None,
+        settled: Callable[[Settled], None] | None = None,
     ) -> None:
         self.name = target.id
         self.target = target
@@ -109,6 +112,8 @@ class Consumer:
         self._renewed: list[_Work] = []
         self._retrying: set[str] = set()
         self._returned: list[str] = []
+        self.filling = False
+        """Whether more events are at hand than lanes have yet: they wait for full requests."""
         self._looked = 0
         self._careful = 0
         self._suspect = 0
@@ -187,10 +192,9 @@ class Consumer:
 
     async def _read_on(self) -> bool:
         """Read and map the next chunk, when there is one and room for it."""
-        if not self._has_room():
-            return False
-        told = await self.feed.behind(self._position)
+        told = await self.feed.behind(self._position) if self._has_room() else []
         if not told:
+            self._let_go()
             return False
         if self._careful > 0:
             told = told[:1]
@@ -204,8 +208,16 @@ class Consumer:
             chunk.inputs = self._inputs.changes(self.name)
         self._position = chunk.last
         self._window.append(chunk)
+        self.filling = len(told) == self.feed.events
         self._spread(works)
         return True
+
+    def _let_go(self) -> None:
+        """Let lanes send what they have."""
+        if self.filling:
+            self.filling = False
+            for lane in self._lanes:
+                lane.wake()
 
     async def _mark(self, position: int) -> None:
         """Write down which event is being mapped: a process that dies of it finds out at its next start.
@@ -216,14 +228,14 @@ class Consumer:
         if self._suspect != position:
             await asyncio.to_thread(self.log.mark, self.name, trying=position)
 
-    def _mapped(self, told: Told, chunk: _Chunk) -> _Work | None:
+    def _mapped(self, told: Accepted, chunk: _Chunk) -> _Work | None:
         """Return what has to be sent for an event; note in its chunk what needs no sending."""
         if self._suspect == told.position:
             self._suspect, self._careful = 0, 0
             reason = Reason(Code.PROCESS_DIED, "The process ended while it mapped this event; it is not tried again.")
             plan = Plan(None, self.name, Outcome.FAILED, reason)
         else:
-            plan = self._plan(told.event, self._inputs)
+            plan = self._plan(self.feed.event(told), self._inputs)
         if plan.outcome is not _PLANNED:
             self._note(plan, told, chunk)
             return None
@@ -231,7 +243,7 @@ class Consumer:
         message_id = plan.message_id or ""
         return _Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items))
 
-    def _note(self, plan: Plan, told: Told, chunk: _Chunk) -> None:
+    def _note(self, plan: Plan, told: Accepted, chunk: _Chunk) -> None:
         reason = plan.reason or Reason(Code.NOTHING_TO_MAP, "")
         chunk.counts[plan.outcome, reason.code] += 1
         if plan.outcome is not Outcome.DROPPED:
@@ -247,7 +259,8 @@ class Consumer:
                 version=self._version,
             )
             chunk.dead.append(letter)
-        self._settled(Settled(plan.message_id, self.name, plan.outcome, plan.reason))
+        if self._settled:
+            self._settled(Settled(plan.message_id, self.name, plan.outcome, plan.reason))
 
     def _spread(self, works: Iterable[_Work]) -> None:
         for work in works:
@@ -298,18 +311,19 @@ class Consumer:
 
     def done(self, work: _Work) -> None:
         """Note that nothing of an event is left to send."""
-        outcome = Outcome.DEAD if work.refused else Outcome.DELIVERED
-        if work.chunk is None:
-            self._results.append((work, outcome))
+        chunk = work.chunk
+        if chunk is None:
+            self._results.append((work, _DEAD if work.refused else _DONE))
         else:
-            code = work.reason.code if work.refused and work.reason else None
-            work.chunk.counts[outcome, code] += 1
+            chunk.left -= 1
             if work.refused:
-                work.chunk.dead.append(self._letter(work))
-            work.chunk.left -= 1
-        reason = work.reason if work.refused else None
-        self._settled(Settled(work.message_id, self.name, outcome, reason, work.count, work.attempts))
-        self._changed.set()
+                chunk.counts[_DEAD, work.reason.code if work.reason else None] += 1
+                chunk.dead.append(self._letter(work))
+            else:
+                chunk.delivered += 1
+        if self._settled:
+            outcome, reason = (_DEAD, work.reason) if work.refused else (_DONE, None)
+            self._settled(Settled(work.message_id, self.name, outcome, reason, work.count, work.attempts))
 
     def park(self, work: _Work, due_ms: int) -> None:
         """Let an event wait, and with it what its user sends later."""
@@ -321,8 +335,8 @@ class Consumer:
             self._pending[work.user] += 1
             work.chunk.park.append(_parked(work))
             work.chunk.left -= 1
-        self._settled(Settled(work.message_id, self.name, Outcome.RETRYING, work.reason, work.count, work.attempts))
-        self._changed.set()
+        if self._settled:
+            self._settled(Settled(work.message_id, self.name, _RETRYING, work.reason, work.count, work.attempts))
 
     def returned(self, users: Iterable[str]) -> None:
         """Note that a lane is through with parked events of these users, whatever came of them."""
@@ -369,6 +383,7 @@ class Consumer:
         inputs: dict[str, Any] = {}
         for chunk in chunks:
             counts.update(chunk.counts)
+            counts[_DONE, None] += chunk.delivered
             inputs.update(chunk.inputs)
         for work, outcome in results:
             counts[outcome, work.reason.code if work.refused and work.reason else None] += 1
@@ -437,6 +452,10 @@ class _Lane:
         self._queue.append(work)
         self._filled.set()
 
+    def wake(self) -> None:
+        """Look again whether there is enough to send."""
+        self._filled.set()
+
     def close(self) -> None:
         """End `run` after what it is sending; what it has not begun stays in the log."""
         self._closed = True
@@ -445,8 +464,9 @@ class _Lane:
     async def run(self) -> None:
         """Send what is put, until `close`."""
         most = self._consumer.settings.events_at_once
+        enough = min(most, _ENOUGH)
         while True:
-            while not self._queue and not self._closed:
+            while not self._closed and len(self._queue) < (enough if self._consumer.filling else 1):
                 self._filled.clear()
                 await self._filled.wait()
             if self._closed:
@@ -470,7 +490,7 @@ class _Lane:
             await asyncio.gather(*(self._line(line) for line in lines.values()))
         for work in ready:
             self._report(work)
-        consumer.returned({work.user for work in ready if work.parked_id})
+        consumer.returned([work.user for work in ready if work.parked_id])
 
     def _report(self, work: _Work) -> None:
         if not work.items:
@@ -568,6 +588,9 @@ class _Lane:
 
     def _judged(self, items: tuple[Item, ...], verdicts: Sequence[Verdict], took: int) -> list[tuple[Item, ...]]:
         """Write down what the vendor said of each item; return what has to be sent again, in order."""
+        if all_delivered(verdicts):
+            self._delivered(items)
+            return []
         left = []
         for work in self._of(items):
             work.attempts += 1
@@ -587,6 +610,20 @@ class _Lane:
             else:
                 left.append(item)
         return list(again(tuple(left), split=any(verdict.fate is _SPLIT for verdict in verdicts)))
+
+    def _delivered(self, items: Iterable[Item]) -> None:
+        """Write down that the vendor took every item."""
+        works = self._works
+        last = None
+        for item in items:
+            work = works[id(item)]
+            if len(work.items) == 1:
+                work.items = []
+            else:
+                work.items.remove(item)
+            if work is not last:
+                work.attempts += 1
+                last = work
 
     def _refuse(self, work: _Work, items: Iterable[Item], reason: Reason | None) -> None:
         for item in items:

@@ -14,7 +14,7 @@ from turnout.feed import Feed
 from turnout.inputs import Inputs
 from turnout.log import Log, LogError
 from turnout.normalise import Normaliser
-from turnout.plan import Plan, Settled
+from turnout.plan import Plan
 
 __all__ = ["Delivery", "now_ms"]
 
@@ -43,7 +43,7 @@ class Delivery:
         Raises `LogError` when another process delivers from this log, or when the log fails.
         """
         with self.log.own("deliver"):
-            feed = Feed(self.log, self._normaliser.event)
+            feed = Feed(self.log, self._normaliser.event, readers=len(self.dispatcher.destinations))
             tasks = [asyncio.create_task(self._serve(name, feed, stop)) for name in self.dispatcher.destinations]
             tasks.append(asyncio.create_task(self._retain(stop)))
             try:
@@ -87,11 +87,8 @@ class Delivery:
             dispatcher.deliver_settings,
             transport=dispatcher.transport,
             clock=self.clock,
-            settled=self._observe,
+            settled=dispatcher.observe if dispatcher.hooks.settled else None,
         )
-
-    def _observe(self, outcome: Settled) -> None:
-        self.dispatcher.observe(outcome)
 
     async def _retain(self, stop: asyncio.Event) -> None:
         settings = self.dispatcher.log_settings

@@ -16,9 +16,10 @@ from turnout.reasons import Code, Reason
 from turnout.sending import Sender, Transport
 from turnout.settings import redact
 
-__all__ = ["LONGEST_WAIT", "Exchange", "again", "backoff"]
+__all__ = ["LONGEST_WAIT", "Exchange", "again", "all_delivered", "backoff"]
 
 _logger = logging.getLogger("turnout")
+_DELIVERED = Fate.DELIVERED
 _FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 
@@ -41,8 +42,10 @@ class Exchange:
         verdicts are complete and hold no secret.
         """
         answer = await self.sender.send(Request(items[0].endpoint, items))
-        verdicts = _progressing(self._read(items, answer))
-        return [self._told(verdict) for verdict in verdicts], isinstance(answer, Answer)
+        verdicts = self._read(items, answer)
+        if not all_delivered(verdicts):
+            verdicts = [self._told(verdict) for verdict in _progressing(verdicts)]
+        return verdicts, isinstance(answer, Answer)
 
     def _read(self, items: tuple[Item, ...], answer: Answer | Reason) -> Sequence[Verdict]:
         if isinstance(answer, Reason):
@@ -79,6 +82,12 @@ class Exchange:
     def _redacted(self, text: str) -> str:
         # A lone surrogate would break whatever writes the reason.
         return redact(text, self._secrets).encode("utf-8", "replace").decode()
+
+
+def all_delivered(verdicts: Sequence[Verdict]) -> bool:
+    """Return whether a reader gave one and the same verdict for all items, and it is that they were delivered."""
+    first = verdicts[0]
+    return first.fate is _DELIVERED and all(verdict is first for verdict in verdicts)
 
 
 def _progressing(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:

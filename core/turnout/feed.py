@@ -4,57 +4,63 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-
-import msgspec
+from collections.abc import Callable, Iterable
 
 from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.log import Accepted, Log
 
-__all__ = ["Feed", "Told"]
+__all__ = ["Feed"]
 
-_KEPT = 8
-
-
-class Told(msgspec.Struct, frozen=True):
-    """One event of the log: as it is kept, and normalised."""
-
-    position: int
-    data: bytes
-    event: Event | Refusal
+_KEPT = 4
 
 
 class Feed:
-    """Returns the events of a log in chunks; destinations at the same place share a chunk.
+    """Returns the events of a log in chunks; destinations at the same place share what is decoded.
 
-    `normalise` makes an `Event` of a JSON text, or raises `Refusal`.
+    `normalise` makes an `Event` of a JSON text, or raises `Refusal`. `readers` is how many destinations read: with one
+    alone nothing is kept, since hundreds of decoded events would only fill the processor's caches.
     """
 
-    def __init__(self, log: Log, normalise: Callable[[bytes], Event], events: int = 500) -> None:
+    def __init__(self, log: Log, normalise: Callable[[bytes], Event], *, readers: int = 1, events: int = 250) -> None:
         self.log = log
         self.events = events
         self._normalise = normalise
-        self._chunks: OrderedDict[int, list[Told]] = OrderedDict()
+        self._shared = readers > 1
+        self._chunks: OrderedDict[int, list[Accepted]] = OrderedDict()
+        self._decoded: dict[int, Event | Refusal] = {}
         self._reading = asyncio.Lock()
 
-    async def behind(self, position: int) -> list[Told]:
+    async def behind(self, position: int) -> list[Accepted]:
         """Return the events behind a position, at most `events`; an empty list when there are none yet."""
         async with self._reading:
             found = self._chunks.get(position)
             if found is not None and (len(found) == self.events or self.log.last() == found[-1].position):
                 self._chunks.move_to_end(position)
                 return found
-            accepted = await asyncio.to_thread(self.log.read, position, events=self.events)
-            told = [Told(one.position, one.data, self._event(one)) for one in accepted]
-            if told:
-                self._chunks[position] = told
-                while len(self._chunks) > _KEPT:
-                    self._chunks.popitem(last=False)
+            told = await asyncio.to_thread(self.log.read, position, events=self.events)
+            if told and self._shared:
+                self._keep(position, told)
             return told
 
-    def _event(self, accepted: Accepted) -> Event | Refusal:
-        try:
-            return self._normalise(accepted.data)
-        except Refusal as refusal:
-            return refusal
+    def _keep(self, position: int, told: list[Accepted]) -> None:
+        self._chunks[position] = told
+        while len(self._chunks) > _KEPT:
+            _, old = self._chunks.popitem(last=False)
+            self._forget(old)
+
+    def _forget(self, old: Iterable[Accepted]) -> None:
+        for accepted in old:
+            self._decoded.pop(accepted.position, None)
+
+    def event(self, accepted: Accepted) -> Event | Refusal:
+        """Return the event of a record, normalised; or the refusal of one that can't be."""
+        found = self._decoded.get(accepted.position)
+        if found is None:
+            try:
+                found = self._normalise(accepted.data)
+            except Refusal as refusal:
+                found = refusal
+            if self._shared:
+                self._decoded[accepted.position] = found
+        return found

@@ -81,8 +81,9 @@ class Normaliser:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._finished(_slow.call(source, self.limits), source)
         time, sent, limits = event.timestamp, event.sent_at, self.limits
-        # Nearly all events are complete track calls with a message id and the sender's own stamps: what follows is what
-        # `_finished` would do for them.
+        received = sent if event.received_at is UNSET else event.received_at
+        # Nearly all events are complete track calls with a message id and the sender's own stamps, and from a log with
+        # the time of their arrival: what follows is what `_finished` would do for them.
         if (
             sent is None
             or event.event is None
@@ -91,14 +92,15 @@ class Normaliser:
             or not 0 < len(event.message_id) <= limits.message_id
             or len(source) > limits.keys
             or time is UNSET
-            or not event.received_at is event.original_timestamp is UNSET
-            or not time.tzinfo is sent.tzinfo is UTC
+            or event.original_timestamp is not UNSET
+            or not time.tzinfo is sent.tzinfo is received.tzinfo is UTC
             or time.microsecond % 1000
             or sent.microsecond % 1000
+            or (received is not sent and received != sent)
         ):
             return self._finished(event, source)
         force_setattr(event, "raw", source)
-        force_setattr(event, "received_at", sent)
+        force_setattr(event, "received_at", received)
         force_setattr(event, "original_timestamp", time)
         since = time - EPOCH
         force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)

@@ -158,6 +158,7 @@ _REFUSED_IDS = frozenset(
 )
 
 _SUSPECTS = frozenset(letter for text in _REFUSED_IDS for letter in (text[0], text[0].upper())) | set(" \t\n\r\f\v")
+_LENGTHS = frozenset(map(len, _REFUSED_IDS))
 
 _LONG = 2**63
 
@@ -196,12 +197,12 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
         device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
         if device_id:
             fields["device_id"] = device_id
-            if device_id[0] in _SUSPECTS:
+            if device_id[0] in _SUSPECTS and (len(device_id) in _LENGTHS or device_id != device_id.strip()):
                 _check_device(device_id, event)
         if user_id is None:
             if not device_id:
                 raise Refusal(Code.NO_USER_ANON_ID, _NOBODY)
-        elif user_id[0] in _SUSPECTS:
+        elif user_id[0] in _SUSPECTS and (len(user_id) in _LENGTHS or user_id != user_id.strip()):
             _check_user(user_id)
         library = context.library.name
         place, family = platform(library, device.type, context.os.name)

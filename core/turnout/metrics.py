@@ -1,0 +1,82 @@
+"""Metrics for Prometheus: what came in, what became of it, and how each destination is doing.
+
+The counts come from the log, in which they are kept together with what they count, so that at every scrape
+
+    turnout_events_received_total = sum of turnout_events_total + turnout_events_pending
+
+holds for each destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from turnout.deliver import Delivery
+
+__all__ = ["LogCollector", "serve", "text"]
+
+_STATES = ("closed", "open", "setup")
+
+
+class LogCollector(Collector):
+    """Reads the figures of a delivery at each scrape."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures of all destinations, read from the log at one moment."""
+        yield from self._events()
+        yield from self._destinations()
+
+    def _events(self) -> Iterator[Metric]:
+        labels = ["destination"]
+        received = CounterMetricFamily("turnout_events_received", "Events for a destination.", labels=labels)
+        pending = GaugeMetricFamily("turnout_events_pending", "Events that are still to be settled.", labels=labels)
+        parked = GaugeMetricFamily("turnout_events_parked", "Those of them that wait for a time.", labels=labels)
+        settled = CounterMetricFamily(
+            "turnout_events", "Events that came to an end, by outcome and reason.", labels=[*labels, "outcome", "code"]
+        )
+        for name, state in self._delivery.log.states().items():
+            received.add_metric([name], state.received)
+            pending.add_metric([name], state.pending)
+            parked.add_metric([name], state.parked)
+            for (outcome, code), times in state.counts.items():
+                settled.add_metric([name, outcome.value, code.value if code else ""], times)
+        yield from (received, pending, parked, settled)
+
+    def _destinations(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("turnout_requests", "Requests sent by this process.", labels=["destination"])
+        breaker = GaugeMetricFamily(
+            "turnout_breaker", "1 for the state that the destination is in.", labels=["destination", "state"]
+        )
+        for name, consumer in list(self._delivery.consumers.items()):
+            requests.add_metric([name], consumer.attempts)
+            for state in _STATES:
+                breaker.add_metric([name, state], float(consumer.breaker.state == state))
+        yield requests
+        yield breaker
+        yield GaugeMetricFamily("turnout_log_bytes", "What the log takes on disk.", value=self._delivery.log.size())
+
+
+def text(delivery: Delivery) -> str:
+    """Return the metrics of a delivery in Prometheus' text format."""
+    return generate_latest(_registry(delivery)).decode()
+
+
+def serve(delivery: Delivery, port: int) -> int:
+    """Serve the metrics of a delivery on loopback, from a thread; return the port (0 picks one)."""
+    server, _ = start_http_server(port, "127.0.0.1", registry=_registry(delivery))
+    return int(server.server_port)
+
+
+def _registry(delivery: Delivery) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(LogCollector(delivery))
+    return registry
