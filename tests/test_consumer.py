@@ -351,6 +351,25 @@ def test_a_mapping_that_breaks_delivery_itself_harms_nobody_else(bench: Any, acm
     assert counts(log, "odd") == {"failed/plugin_raised": 1}
 
 
+def test_a_mapping_that_never_comes_back_is_interrupted(bench: Any, acme: Any, call: Make, log: Log) -> None:
+    """Its event is a dead letter, the others are delivered."""
+
+    class Endless(acme):
+        """Has a rule that hangs."""
+
+        def prepare(self, event: Any, carried: Any) -> Any:
+            while event.message_id == "m-1":
+                pass
+            return event
+
+    dispatcher = bench.dispatcher(Endless({"api_key": "k"}, id="acme"), deliver=settings(mapping_seconds=0.2))
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(3)])
+    deliver(dispatcher, log)
+    assert counts(log) == {"delivered": 2, "failed/plugin_too_slow": 1}
+    (letter,) = log.dead(DeadQuery())
+    assert json.loads(letter.event)["messageId"] == "m-1"
+
+
 def test_a_copy_is_not_accepted_twice(bench: Any, call: Make, log: Log) -> None:
     """By source and message id, also after a restart; another source may use the same id."""
     dispatcher = bench.dispatcher(deliver=settings())

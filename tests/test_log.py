@@ -33,6 +33,7 @@ from turnout.log import (
     LogError,
     Parked,
     Settlement,
+    State,
     StoredItem,
 )
 from turnout.reasons import Code, Outcome, Reason
@@ -946,3 +947,24 @@ def main(task: str, kind: str, place: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def test_states_add_up_at_every_moment(log: Log) -> None:
+    """received = counts + pending: while events wait, after a cursor went back, and after a forced deletion."""
+    log.append(Entries([b"1", b"2", b"3", b"4"], [], 1))
+    log.register("a")
+    log.settle(
+        "a",
+        Settlement(
+            position=3,
+            park=[Parked(user="u", position=2, message_id="m", items=[])],
+            counts={(Outcome.DELIVERED, None): 1, (Outcome.DROPPED, Code.FILTERED): 1},
+        ),
+    )
+    assert log.states()["a"] == State(4, 2, 1, {(Outcome.DELIVERED, None): 1, (Outcome.DROPPED, Code.FILTERED): 1})
+    log.move("a", 1)
+    assert (log.states()["a"].received, log.states()["a"].pending) == (6, 4)
+    log.retain(age_ms=0, now_ms=10, force=True)
+    state = log.states()["a"]
+    assert state.counts[Outcome.DROPPED, Code.DELETED_UNREAD] == 3
+    assert state.received == state.pending + sum(state.counts.values())

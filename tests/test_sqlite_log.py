@@ -131,10 +131,16 @@ def test_one_flipped_bit_is_noticed(log: SqliteLog, path: Path) -> None:
     assert len(log.check()) == 1
 
 
-def test_any_damaged_page_costs_its_own_events_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whichever page is garbage: the log can't be opened and says so, or each event comes back as it was, or empty."""
+@pytest.mark.parametrize("size", [20, 500, 3_000])
+def test_any_damaged_page_costs_its_own_events_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """Whichever page is garbage: the log says that it can't be used, or each event comes back as it was, or empty.
+
+    What is lost is told once, however it is read.
+    """
     whole = tmp_path / "whole.db"
-    events = [each for number in range(60) for each in noise(4, 500, number)]
+    events = [each for number in range(60) for each in noise(4, size, number)]
     with closing(SqliteLog(whole)) as log:
         for start in range(0, len(events), 4):
             log.append(Entries(events[start : start + 4]))
@@ -146,16 +152,16 @@ def test_any_damaged_page_costs_its_own_events_only(tmp_path: Path, caplog: pyte
             lost.append(_read_damaged(tmp_path / "log.db", events))
         except LogError:
             unusable += 1
+        assert len(caplog.records) <= 1
         caplog.clear()
     assert unusable < 8
-    assert max(lost) < len(events) / 3
+    assert max(lost) < len(events) * 0.6
     assert sum(lost) > len(events) / 2
 
 
 def _read_damaged(path: Path, events: list[bytes]) -> int:
     """Return how many events can't be read any more."""
     with closing(SqliteLog(path)) as log:
-        assert log.last() == len(events)
         found: list[Accepted] = []
         while some := log.read(len(found), events=50):
             found += some
@@ -225,8 +231,8 @@ def test_at_its_size_a_log_takes_no_more_events_but_settles(path: Path) -> None:
 
 
 def keep_appending(log: SqliteLog, count: int, size: int) -> None:
-    """Append until it is refused."""
-    while True:
+    """Append until it is refused, or far beyond that."""
+    for _ in range(5_000):
         log.append(Entries(noise(count, size)))
 
 
@@ -291,6 +297,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([shutil.which("umount") or "/bin/umount", str(place)], check=True)
 
 
+def hog_disk(place: Path) -> None:
+    """Take the last byte of a small disk."""
+    with (place / "hog").open("wb", buffering=0) as hog, pytest.raises(OSError, match="No space left"):
+        hog.writelines(b"x" * 512 for _ in range(50_000))
+
+
 def test_on_a_full_disk_events_are_refused_settled_and_deleted(small_disk: Path) -> None:
     """A real one: the reserve is what settling and deleting live on, and it is there again afterwards."""
     path = small_disk / "log.db"
@@ -298,8 +310,7 @@ def test_on_a_full_disk_events_are_refused_settled_and_deleted(small_disk: Path)
     with closing(SqliteLog(path)) as log:
         log.register("a")
         last = fill_up(log)
-        with (small_disk / "hog").open("wb", buffering=0) as hog, pytest.raises(OSError, match="No space left"):
-            hog.writelines(b"x" * 512 for _ in range(50_000))
+        hog_disk(small_disk)
         assert reserve.exists()
         for _ in range(20):
             log.settle("a", Settlement(park=waiting(20), dead=[DEAD] * 20, counts={(Outcome.DEAD, None): 1}))
@@ -318,14 +329,18 @@ def test_on_a_full_disk_events_are_refused_settled_and_deleted(small_disk: Path)
         assert log.parked("a") == 400
 
 
-def test_a_log_on_a_full_disk_is_opened_and_read(small_disk: Path) -> None:
-    """After a crash with a full disk there is still what was kept, and it can be settled."""
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_log_on_a_full_disk_is_opened_and_read(small_disk: Path, filled: bool) -> None:
+    """Whether it had filled the disk itself or not, its reserve gives SQLite's own files their room."""
     path = small_disk / "log.db"
     with closing(SqliteLog(path)) as log:
         log.register("a")
-        last = fill_up(log)
+        log.append(Entries(noise(1_000)))
+        last = fill_up(log) if filled else log.last()
+    hog_disk(small_disk)
     with closing(SqliteLog(path)) as log:
-        fill_up(log)
+        with pytest.raises(LogFull, match="the disk is full"):
+            log.append(Entries([b"{}"]))
         assert len(log.read(0, events=last, size=10**9)) == last
         log.settle("a", Settlement(position=last, dead=[DEAD] * 500))
         assert log.count_dead(DeadQuery()) == 500
@@ -529,6 +544,12 @@ def test_several_may_make_one_log_at_once(path: Path) -> None:
         logs.clear()
         for file in path.parent.iterdir():
             file.unlink()
+
+
+def test_an_append_reaches_the_disk_before_it_returns(log: SqliteLog) -> None:
+    """SQLite is told to wait for the disk with every transaction."""
+    asked = [log._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert asked == ["wal", 2]
 
 
 def test_a_log_names_its_file(log: SqliteLog, path: Path) -> None:

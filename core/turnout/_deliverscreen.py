@@ -59,13 +59,12 @@ def summary(log: Log) -> None:
     """Show how many events came to which outcome at each destination, and how many still wait."""
     table = Table("destination", "outcome", "reason", box=None)
     table.add_column("events", justify="right")
-    for name, counts in log.counts().items():
-        for (outcome, code), times in sorted(counts.items(), key=lambda one: (one[0][0], one[0][1] or "")):
+    for name, state in log.states().items():
+        for (outcome, code), times in sorted(state.counts.items(), key=lambda one: (one[0][0], one[0][1] or "")):
             if times:
                 table.add_row(name, outcome.value, code.value if code else "", f"{times:,}")
-        waiting = log.last() - log.register(name).position + log.parked(name)
-        if waiting:
-            table.add_row(name, "pending", "", f"{waiting:,}")
+        if state.pending:
+            table.add_row(name, "pending", "", f"{state.pending:,}")
     console = Console(highlight=False)
     console.print(table if table.row_count else "Nothing was delivered.")
     dead = log.count_dead(DeadQuery())

@@ -103,6 +103,11 @@ class DeliverSettings(Section):
     min_attempts = integer("How often it is tried at least before that.", default=5, minimum=1, maximum=1000)
     grace_seconds = number("How long requests may still run when delivery is stopped.", default=10.0, minimum=0.0)
     poll_seconds = number("How often to look for new events when there are none.", default=0.05, minimum=0.001)
+    mapping_seconds = number(
+        "How long plugin code may take for the events that are read together; then it is interrupted. 0: for ever.",
+        default=10.0,
+        minimum=0.0,
+    )
     setup_wait_seconds = number(
         "How long a destination rests after the vendor has refused its key.", default=60.0, minimum=0.001
     )

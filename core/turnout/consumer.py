@@ -28,6 +28,7 @@ from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
 from turnout.sending import Transport
 from turnout.settings import Config
+from turnout.watchdog import TooLong, Watchdog
 
 __all__ = ["Consumer"]
 
@@ -201,7 +202,7 @@ class Consumer:
             self._careful -= 1
             await self._mark(told[0].position)
         chunk = _Chunk(told[-1].position, size=len(told))
-        works = [work for one in told if (work := self._mapped(one, chunk)) is not None]
+        works = self._all_mapped(told, chunk)
         if self._careful > 0:
             await self._mark(0)
         if self.target.carries:
@@ -227,6 +228,25 @@ class Consumer:
         """
         if self._suspect != position:
             await asyncio.to_thread(self.log.mark, self.name, trying=position)
+
+    def _all_mapped(self, told: Sequence[Accepted], chunk: _Chunk) -> list[_Work]:
+        """Return what has to be sent for the events of a chunk; a mapping that doesn't come back is interrupted."""
+        works = []
+        with Watchdog(self.settings.mapping_seconds) as watchdog:
+            for one in told:
+                try:
+                    work = self._mapped(one, chunk)
+                except TooLong:
+                    seconds = self.settings.mapping_seconds
+                    message = f"The mapping at '{self.name}' ({self._version}) did not come back within {seconds:g} s."
+                    _logger.error("%s", message)
+                    reason = Reason(Code.PLUGIN_TOO_SLOW, message)
+                    self._note(Plan(None, self.name, Outcome.FAILED, reason), one, chunk)
+                    watchdog.again()
+                    continue
+                if work is not None:
+                    works.append(work)
+        return works
 
     def _mapped(self, told: Accepted, chunk: _Chunk) -> _Work | None:
         """Return what has to be sent for an event; note in its chunk what needs no sending."""

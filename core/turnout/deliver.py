@@ -55,11 +55,9 @@ class Delivery:
 
     def empty(self) -> bool:
         """Return whether every destination is through with everything that is in the log now."""
-        last = self.log.last()
-        cursors = (self.log.register(name).position for name in self.dispatcher.destinations)
-        return all(position >= last for position in cursors) and not any(
-            self.log.parked(name) for name in self.dispatcher.destinations
-        )
+        states = self.log.states()
+        mine = [states.get(name) for name in self.dispatcher.destinations]
+        return all(state is not None and not state.pending for state in mine)
 
     async def _serve(self, name: str, feed: Feed, stop: asyncio.Event) -> None:
         """Run one destination's consumer; if it fails, say so and begin again from the log."""

@@ -4,7 +4,7 @@
 it knows which one it works with, and one conformance suite (tests/test_log.py) runs against each.
 
     log.append(entries)                    # durable when it returns
-    cursor = log.cursor("amplitude")
+    cursor = log.register("amplitude")
     for accepted in log.read(cursor.position, events=500): ...
     log.settle("amplitude", Settlement(position=..., parked=[...], dead=[...], counts={...}))
 
@@ -37,6 +37,7 @@ __all__ = [
     "LogFull",
     "Parked",
     "Settlement",
+    "State",
     "StoredItem",
     "open_log",
 ]
@@ -165,6 +166,17 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """The events that came to their end with this settlement."""
 
 
+class State(msgspec.Struct, frozen=True):
+    """Where a destination stands: `received` = the sum of `counts` + `pending`, at every moment."""
+
+    received: int
+    """The events that were for it so far; one that is delivered once more, after its cursor went back, counts again."""
+    pending: int
+    """The events that have not come to their end: behind the cursor, or parked."""
+    parked: int
+    counts: Counts
+
+
 class Log(Protocol):
     """A durable, ordered record of accepted events. Its methods may be called from several threads."""
 
@@ -250,6 +262,10 @@ class Log(Protocol):
         """Delete dead letters and return how many there were."""
         ...
 
+    def states(self) -> dict[str, State]:
+        """Return where each destination stands, all of them read at one moment."""
+        ...
+
     def counts(self) -> dict[str, dict[tuple[Outcome, Code | None], int]]:
         """Return, for each destination, the counts of all settlements."""
         ...
@@ -257,8 +273,8 @@ class Log(Protocol):
     def retain(self, *, age_ms: int | None = None, size: int | None = None, now_ms: int, force: bool = False) -> int:
         """Delete the oldest events beyond an age or a size, and return how many.
 
-        What a destination still needs stays, unless `force` is given; parked events and dead letters keep what
-        they need themselves.
+        What a destination still needs stays, unless `force` is given: then it is counted there as dropped
+        (`deleted_unread`). Parked events and dead letters keep what they need themselves.
         """
         ...
 

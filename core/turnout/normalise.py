@@ -81,11 +81,12 @@ class Normaliser:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._finished(_slow.call(source, self.limits), source)
         time, sent, limits = event.timestamp, event.sent_at, self.limits
-        received = sent if event.received_at is UNSET else event.received_at
+        received: datetime | None = sent if event.received_at is UNSET else event.received_at
         # Nearly all events are complete track calls with a message id and the sender's own stamps, and from a log with
         # the time of their arrival: what follows is what `_finished` would do for them.
         if (
             sent is None
+            or received is None
             or event.event is None
             or event.type != "track"
             or (event.user_id is None and event.anonymous_id is None)

@@ -47,6 +47,8 @@ class Code(StrEnum):
     """The rules ran and none of them applied to this event."""
     FILTERED = "filtered"
     """A hook dropped the event before it was mapped."""
+    DELETED_UNREAD = "deleted_unread"
+    """The log was told to delete the event before the destination had it."""
     # invalid: the event can't be accepted
     BAD_REQUEST = "bad_request"
     """The input is not JSON, not UTF-8, or not an object."""
@@ -112,6 +114,8 @@ class Code(StrEnum):
     """A plugin raised an exception; the message names rule, plugin and version."""
     PLUGIN_BAD_RESULT = "plugin_bad_result"
     """A plugin returned something that is not an item, or an item that is not JSON."""
+    PLUGIN_TOO_SLOW = "plugin_too_slow"
+    """A mapping did not come back and was interrupted."""
     PROCESS_DIED = "process_died"
     """The delivering process ended several times while it mapped this event; it is not tried again."""
     # at delivery

@@ -21,9 +21,10 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -41,6 +42,7 @@ from turnout.log import (
     LogFull,
     Parked,
     Settlement,
+    State,
     StoredItem,
 )
 from turnout.reasons import Code, Outcome, Reason
@@ -63,9 +65,13 @@ _BUSY_SECONDS = 15.0
 _KEY = 16
 _ROW = 4_000_000
 """An append of more bytes is kept as several rows, so that a reader never has to unpack much more than it wants."""
+_MOST = 32_768
+"""No zstd frame unpacks to more than this many times its bytes; a damaged one may say so, and would take all memory."""
 _ROWS_CACHED = 4
 _AT_ONCE = 500
 """How many rows are fetched, or deleted in one transaction."""
+
+_SETTINGS = ("synchronous = FULL", "fullfsync = ON", "secure_delete = OFF", "journal_size_limit = 4194304")
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -75,7 +81,7 @@ CREATE TABLE batches (
 CREATE INDEX batches_at ON batches (at_ms);
 CREATE TABLE cursors (
     destination TEXT PRIMARY KEY, position INTEGER NOT NULL,
-    trying INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0
+    origin INTEGER NOT NULL, trying INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE inputs (
     destination TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (destination, key)
@@ -141,18 +147,17 @@ class SqliteLog:
     """For each older schema, what makes the next one of it."""
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self.max_bytes = max_bytes
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._reserve = _Reserve(self.path)
         self._rows = _Rows()
         self._damaged: set[int] = set()
+        self._hole = range(0)
         self._closed = False
         _check_place(self.path)
         with _told(self.path):
-            self._writer = self._open()
-            self._reader = self._connect()
-            self._reader.execute("PRAGMA query_only = ON")
+            self._writer, self._reader = self._spared(self._open)
         self._reserve.make()
 
     def __repr__(self) -> str:
@@ -164,10 +169,10 @@ class SqliteLog:
         Raises `LogFull` when the disk is full or `max_bytes` are reached; then none of them was kept.
         """
         rows = list(_rows(entries))
-        if not self._reserve.make():
-            raise _full(self.path)
 
         def insert(writer: sqlite3.Connection) -> int:
+            if not self._reserve.make():
+                raise _full(self.path)
             first = following = int(_one(writer, _LAST)) + 1
             for count, keys, events in rows:
                 row = (following, count, entries.at_ms, keys, events)
@@ -225,7 +230,8 @@ class SqliteLog:
             start = last = int(_one(writer, _LAST))
             if not at_end:
                 start = int(_one(writer, "SELECT coalesce(min(first) - 1, ?) FROM batches", last))
-            writer.execute("INSERT OR IGNORE INTO cursors (destination, position) VALUES (?, ?)", (destination, start))
+            values = (destination, start, start)
+            writer.execute("INSERT OR IGNORE INTO cursors (destination, position, origin) VALUES (?, ?, ?)", values)
             return self._cursor(writer, destination)
 
         return self._write(insert)
@@ -267,8 +273,9 @@ class SqliteLog:
         def update(writer: sqlite3.Connection) -> None:
             self._cursor(writer, destination)
             self._check_position(writer, position)
-            statement = "UPDATE cursors SET position = ?, trying = 0, deaths = 0 WHERE destination = ?"
-            writer.execute(statement, (position, destination))
+            # Events that come once more are received once more.
+            moved = "UPDATE cursors SET origin = origin + ? - position, position = ?, trying = 0, deaths = 0"
+            writer.execute(f"{moved} WHERE destination = ?", (position, position, destination))
 
         self._write(update)
 
@@ -327,11 +334,23 @@ class SqliteLog:
         statement = "DELETE FROM dead WHERE id IN (SELECT value FROM json_each(?))"
         return self._write(lambda writer: writer.execute(statement, (listed,)).rowcount)
 
+    def states(self) -> dict[str, State]:
+        """Return where each destination stands, all of them read at one moment."""
+        found: dict[str, State] = {}
+        for destination, origin, position, parked, last, told in self._select(_STATES):
+            counts: dict[tuple[Outcome, Code | None], int] = {}
+            with self._readable(f"count of '{destination}'"):
+                for outcome, code, number in msgspec.json.decode(told):
+                    counts[Outcome(outcome), Code(code) if code else None] = number
+            found[destination] = State(last - origin, last - position + parked, parked, counts)
+        return found
+
     def counts(self) -> dict[str, dict[tuple[Outcome, Code | None], int]]:
         """Return, for each destination, the counts of all settlements."""
         found: dict[str, dict[tuple[Outcome, Code | None], int]] = {}
         for destination, outcome, code, number in self._select("SELECT * FROM counts"):
-            found.setdefault(destination, {})[Outcome(outcome), Code(code) if code else None] = number
+            with self._readable(f"count of '{destination}'"):
+                found.setdefault(destination, {})[Outcome(outcome), Code(code) if code else None] = number
         return found
 
     def retain(self, *, age_ms: int | None = None, size: int | None = None, now_ms: int, force: bool = False) -> int:
@@ -365,7 +384,10 @@ class SqliteLog:
 
     def check(self) -> list[str]:
         """Return a sentence for each damage found in the whole file; it takes as long as reading all of it."""
-        found = [f"{self.path}: {row[0]}" for row in self._select("PRAGMA quick_check") if row[0] != "ok"]
+        try:
+            found = [f"{self.path}: {row[0]}" for row in self._select("PRAGMA quick_check") if row[0] != "ok"]
+        except _Damaged as error:
+            found = [str(error)]
         following = 1
         while heads := self._heads(following, _AT_ONCE):
             for first, count in heads:
@@ -381,18 +403,8 @@ class SqliteLog:
 
         Raises `LogError` that names the process that has it. `lost` is never called.
         """
-        place = f"{self.path}-{role}.lock"
+        handle = _hold(self.path, role)
         try:
-            handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise LogError(f"{place}: can't be opened: {error.strerror}. Make it writable for this user.") from None
-        try:
-            if not _lock(handle):
-                os.lseek(handle, 0, os.SEEK_SET)
-                raise _owned(self.path, role, os.read(handle, 20))
-            os.lseek(handle, 0, os.SEEK_SET)
-            os.ftruncate(handle, 0)
-            os.write(handle, str(os.getpid()).encode())
             yield
         finally:
             os.close(handle)
@@ -405,28 +417,20 @@ class SqliteLog:
                 self._reader.close()
                 self._writer.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
-        for setting in ("synchronous = FULL", "fullfsync = ON", "secure_delete = OFF", "cache_size = -8000"):
-            connection.execute(f"PRAGMA {setting}")
-        return connection
-
-    def _open(self) -> sqlite3.Connection:
-        """Return the connection that writes, to a file that has the schema."""
-        writer = self._connect()
-        try:
+    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        """Return a connection that writes and one that reads, to a file that has the schema."""
+        with ExitStack() as stack:
+            writer, reader = (stack.enter_context(closing(_connect(self.path))) for _ in range(2))
             if _is_new(writer, self.path):
                 writer.execute(f"PRAGMA page_size = {_PAGE}")
                 writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            writer.execute("PRAGMA journal_mode = WAL")
-            writer.execute("PRAGMA journal_size_limit = 4194304")
+            _write_ahead(writer, self.path)
+            for setting in _SETTINGS:
+                writer.execute(f"PRAGMA {setting}")
             self._transact(writer, self._prepare)
-        except BaseException:
-            writer.close()
-            raise
-        return writer
+            reader.execute("PRAGMA query_only = ON")
+            stack.pop_all()
+        return writer, reader
 
     def _prepare(self, writer: sqlite3.Connection) -> None:
         """Make the schema, or what it has become since the file was made."""
@@ -453,13 +457,18 @@ class SqliteLog:
         """Return what `work` does in one transaction, with the help of the reserve when the disk is full."""
         with self._writing, _told(self.path):
             self._check_open()
-            try:
+            if not spare:
                 return self._transact(self._writer, work)
-            except sqlite3.OperationalError as error:
-                if not (spare and _is_full(error) and self._reserve.release()):
-                    raise
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            return self._transact(self._writer, work)
+            return self._spared(lambda: self._transact(self._writer, work))
+
+    def _spared(self, work: Callable[[], _T]) -> _T:
+        """Return what `work` does; when the disk is full, the reserve is given up for it."""
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not (_is_full(error) and self._reserve.release()):
+                raise
+        return work()
 
     @staticmethod
     def _transact(writer: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -518,7 +527,7 @@ class SqliteLog:
 
     def _parked(self, row: Sequence[Any]) -> Parked:
         identifier, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused = row
-        with self._readable("parked event", identifier):
+        with self._readable(f"parked event {identifier}"):
             return Parked(
                 id=identifier,
                 user=user,
@@ -534,7 +543,7 @@ class SqliteLog:
 
     def _letter(self, row: Sequence[Any]) -> DeadLetter:
         identifier, destination, position, message_id, user, outcome, reason, attempts, at_ms, event, items, by = row
-        with self._readable("dead letter", identifier):
+        with self._readable(f"dead letter {identifier}"):
             return DeadLetter(
                 id=identifier,
                 destination=destination,
@@ -551,11 +560,11 @@ class SqliteLog:
             )
 
     @contextmanager
-    def _readable(self, what: str, identifier: int) -> Iterator[None]:
+    def _readable(self, what: str) -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError) as error:
-            wrong = f"the {what} {identifier} can't be read: {error}"
+            wrong = f"the {what} can't be read: {error}"
             raise LogError(f"{self.path}: {wrong}. It is damaged, or a newer turnout has written it.") from None
 
     def _heads(self, following: int, limit: int) -> list[tuple[int, int]]:
@@ -564,30 +573,33 @@ class SqliteLog:
             with suppress(_Damaged):
                 return self._select(_HEADS, following, at_most)
         # The page that leads to this row is damaged, and its neighbours are lost with it.
-        count = self._next(following) - following
-        self._lament(following, count)
-        return [(following, count)]
+        hole = self._hole
+        if following not in hole:
+            self._hole = hole = range(following, self._next(following))
+            self._lament(following, len(hole))
+        return [(following, hole.stop - following)]
 
     def _next(self, position: int) -> int:
         """Return the first position behind damaged pages: ever further ahead, then halving."""
+        end = self.last() + 1
         low, step = position, 1
-        while not self._reaches(low + step):
+        while low + step < end and not self._reaches(low + step):
             low, step = low + step, step * 2
-        high = low + step
+        high = min(low + step, end)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._reaches(middle) else (middle, high)
         rows = self._select(_NEXT, high)
-        return int(rows[0][0]) if rows else self.last() + 1
+        return int(rows[0][0]) if rows else end
 
     def _reaches(self, position: int) -> bool:
         with suppress(_Damaged):
-            return bool(self._select(_NEXT, position) or position > self.last())
+            return bool(self._select(_NEXT, position))
         return False
 
     def _row(self, first: int, count: int, *, fresh: bool = False) -> Sequence[bytes]:
         """Return the events of a row; empty ones for a damaged one, none for one that was deleted meanwhile."""
-        if first in self._damaged and not fresh:
+        if first in self._hole or (first in self._damaged and not fresh):
             return [b""] * count
         row = None if fresh else self._rows.get(first)
         if row is not None:
@@ -597,7 +609,7 @@ class SqliteLog:
             if not found:
                 return ()
             row = _unpacked(found[0][0], count)
-        except (_Damaged, ValueError, TypeError, MemoryError, zstandard.ZstdError):
+        except (_Damaged, ValueError, TypeError, zstandard.ZstdError):
             return self._lament(first, count)
         self._rows.put(first, row)
         return row
@@ -614,8 +626,15 @@ class SqliteLog:
             with self._writing, suppress(sqlite3.OperationalError):
                 self._check_open()
                 # `execute` would take one step of it, which frees one page.
-                self._writer.executescript(f"PRAGMA incremental_vacuum({_AT_ONCE})")
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._writer.executescript(f"PRAGMA incremental_vacuum({_AT_ONCE}); PRAGMA wal_checkpoint(PASSIVE)")
+        with self._writing, suppress(sqlite3.OperationalError):
+            self._check_open()
+            # It waits for readers of other processes, and appends wait for it: not for long.
+            self._writer.executescript("PRAGMA busy_timeout = 200")
+            try:
+                self._writer.executescript("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._writer.executescript(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1_000:.0f}")
 
     def _free(self) -> int:
         return int(self._select("PRAGMA freelist_count")[0][0])
@@ -683,10 +702,33 @@ _RENEW_PARKED = """UPDATE parked SET due_ms = ?, attempts = ?, active_ms = ?, re
     WHERE id = ? AND destination = ?"""
 _NEXT_HEAD = """UPDATE parked SET head = 1 WHERE id =
     (SELECT id FROM parked WHERE destination = ? AND user = ? ORDER BY id LIMIT 1)"""
+_STATES = f"""SELECT c.destination, c.origin, c.position,
+    (SELECT count(*) FROM parked p WHERE p.destination = c.destination), ({_LAST}),
+    (SELECT json_group_array(json_array(outcome, code, number)) FROM counts n WHERE n.destination = c.destination)
+    FROM cursors c ORDER BY c.destination"""  # noqa: S608 - made of constants
 _INSERT_DEAD = """INSERT INTO dead (destination, position, message_id, user, outcome, code, reason, attempts, at_ms,
     event, items, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _ADD_COUNT = """INSERT INTO counts VALUES (?, ?, ?, ?)
     ON CONFLICT (destination, outcome, code) DO UPDATE SET number = number + excluded.number"""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _write_ahead(writer: sqlite3.Connection, path: Path) -> None:
+    """Turn on the write-ahead log; SQLite doesn't wait by itself for another process that does the same."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            mode = _one(writer, "PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+    if mode != "wal":
+        raise LogError(f"{path}: this file system can't hold a log (journal mode {mode}). Use a local disk.")
 
 
 def _one(connection: sqlite3.Connection, query: str, *values: Any) -> Any:
@@ -713,6 +755,8 @@ def _packed(events: Sequence[bytes]) -> bytes:
 
 
 def _unpacked(blob: bytes, count: int) -> list[bytes]:
+    if zstandard.frame_content_size(blob) > len(blob) * _MOST:
+        raise ValueError("more bytes than it can hold")
     row = _unpack_events(_contexts.decompressor.decompress(blob))
     if len(row) != count:
         raise ValueError(f"{len(row)} events instead of {count}")
@@ -784,16 +828,22 @@ def _delete_oldest(
     """Delete some of the oldest rows and return how many events they had, and how many of them each one misses."""
     settled = None if force else _one(writer, "SELECT min(position) FROM cursors")
     used, page, end = _used(writer), int(_one(writer, "PRAGMA page_size")), 0
-    deleted = 0
+    deleted = freed = 0
     for first, count, at_ms, length in writer.execute(_OLDEST, (_AT_ONCE,)).fetchall():
         old = horizon is not None and at_ms < horizon
-        if not (old or (size is not None and used > size)) or (settled is not None and first + count - 1 > settled):
+        if not (old or (size is not None and used - freed > size)) or (
+            settled is not None and first + count - 1 > settled
+        ):
             break
-        used -= -(-length // page) * page
+        freed += -(-length // page) * page
         end, deleted = first + count - 1, deleted + count
+        if freed > _ROW:
+            break
     writer.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'last'", (end,))
     writer.execute("DELETE FROM batches WHERE first <= ?", (end,))
     behind = writer.execute("SELECT destination, ? - position FROM cursors WHERE position < ?", (end, end)).fetchall()
+    lost = [(name, Outcome.DROPPED.value, Code.DELETED_UNREAD.value, number) for name, number in behind]
+    writer.executemany(_ADD_COUNT, lost)
     writer.execute("UPDATE cursors SET position = ?, trying = 0, deaths = 0 WHERE position < ?", (end, end))
     return deleted, dict(behind)
 
@@ -817,11 +867,12 @@ def _check_place(path: Path) -> None:
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     """Return whether a file has nothing in it yet; raises LogError when it has something that isn't a log."""
-    if _one(connection, "PRAGMA application_id") == _APPLICATION:
-        return False
-    if _one(connection, "SELECT count(*) FROM sqlite_master"):
+    if not _one(connection, "SELECT count(*) FROM sqlite_master"):
+        return True
+    # In this order: another process may be making the log, and its tables and its mark come at once.
+    if _one(connection, "PRAGMA application_id") != _APPLICATION:
         raise LogError(f"{path}: is an SQLite file, but no log of turnout. Give the path of another file.")
-    return True
+    return False
 
 
 @contextmanager
@@ -860,18 +911,37 @@ def _is_full(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
-def _lock(handle: int) -> bool:
-    """Return whether the lock on an open file could be had."""
+def _hold(path: Path, role: str) -> int:
+    """Return the open file whose lock is the role; the process's number stands in it."""
+    place = f"{path}-{role}.lock"
     try:
-        if sys.platform == "win32":
-            # Windows locks bytes against reading: one that is far behind the number of the process.
-            os.lseek(handle, 1 << 20, os.SEEK_SET)
+        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise LogError(f"{place}: can't be opened: {error.strerror}. Make it writable for this user.") from None
+    try:
+        _lock(handle)
+    except OSError as error:
+        pid = os.read(handle, 20)
+        os.close(handle)
+        if isinstance(error, BlockingIOError | PermissionError):
+            raise _owned(path, role, pid) from None
+        raise LogError(f"{place}: can't be locked: {error.strerror}. Keep the log on a local disk.") from None
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+    return handle
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        # Windows locks bytes against reading: one that is far behind the number of the process.
+        os.lseek(handle, 1 << 20, os.SEEK_SET)
+        try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _owned(path: Path, role: str, pid: bytes) -> LogError:
