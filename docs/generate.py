@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -114,9 +115,20 @@ def configuration_page() -> str:
 def cli_page() -> str:
     """Return the page of the command line's help."""
     parts = ["# Command line", "```\n" + _help(command_line, "turnout") + "\n```"]
-    for name, command in sorted(command_line.commands.items()):
-        parts += [f"## turnout {name}", "```\n" + _help(command, f"turnout {name}") + "\n```"]
+    for name, command in _commands(command_line, "turnout"):
+        parts += [f"## {name}", "```\n" + _help(command, name) + "\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def _commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a group and of the groups in it, each with the words that call it."""
+    context = click.Context(group)
+    for word in sorted(group.list_commands(context)):
+        command = group.get_command(context, word)
+        if command is not None:
+            yield f"{name} {word}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{name} {word}")
 
 
 def _help(command: click.Command, name: str) -> str:

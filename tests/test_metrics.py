@@ -38,8 +38,8 @@ def test_what_came_in_is_what_came_out_and_what_waits(bench: Any, call: Make, tm
     for line in (
         'turnout_events_received_total{destination="acme"} 2.0',
         'turnout_events_pending{destination="acme"} 0.0',
-        'turnout_events_total{code="",destination="acme",outcome="delivered"} 1.0',
-        'turnout_events_total{code="filtered",destination="acme",outcome="dropped"} 1.0',
+        'turnout_events{code="",destination="acme",outcome="delivered"} 1.0',
+        'turnout_events{code="filtered",destination="acme",outcome="dropped"} 1.0',
         'turnout_breaker{destination="acme",state="closed"} 1.0',
     ):
         assert line in lines

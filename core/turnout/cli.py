@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from turnout.errors import ConfigError, TurnoutError, did_you_mean
+from turnout._group import Group
+from turnout.errors import ConfigError
 
 if TYPE_CHECKING:
     from turnout.dispatcher import Dispatcher
@@ -23,67 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-class _Group(click.Group):
-    """A group that shows a user's mistakes as one sentence and knows the nearest command."""
-
-    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
-        """Run a command; every mistake ends in one sentence on stderr and exit code 2, Ctrl-C in 130."""
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # an arrow must not end a run on a terminal that is not UTF-8
-                stream.reconfigure(errors="replace")
-        run: Any = super().main
-        if not standalone_mode:
-            return run(*args, standalone_mode=False, **options)
-        try:
-            code = run(*args, standalone_mode=False, **options)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.ctx.get_help() if error.ctx else error.format_message())
-            sys.exit(0)
-        except click.UsageError as error:
-            help_ = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
-            _Mistake(error.format_message() + help_).show()
-            sys.exit(2)
-        except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            sys.exit(130)
-        except OSError as error:
-            _Mistake(f"The output can't be written: {error.strerror}.").show()
-            _give_up_output()
-            sys.exit(2)
-        sys.exit(code if isinstance(code, int) else 0)
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except TurnoutError as error:
-            raise _Mistake(str(error)) from None
-
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(context, args)
-        except click.UsageError as error:
-            hint = did_you_mean(args[0], self.commands) if args else ""
-            raise click.UsageError(f"{error.message}{hint}", context) from None
+_LAZY = {
+    "dlq": "turnout._logcommands:dlq",
+    "log": "turnout._logcommands:log",
+    "replay": "turnout._logcommands:replay",
+}
+"""Commands that are imported when they are asked for, each with its module and its name there."""
 
 
-def _give_up_output() -> None:
-    """Keep the interpreter from writing at its end what can't be written."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-class _Mistake(click.ClickException):
-    """A usage or configuration error."""
-
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"turnout: {self.format_message()}", file=file, err=True)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, lazy=_LAZY, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="turnout")
 def main() -> None:
     """One event in, every destination right.
@@ -130,7 +78,7 @@ def plan(
 
     dispatcher = _dispatcher([destination], settings, config, clock=_clock(now), new_id=_hash)
     bad, inputs = False, Inputs()
-    out = _standard_output()
+    out = standard_output()
     for record in _input(file):
         for plans in _plans(dispatcher, record, inputs):
             for one in plans:
@@ -142,7 +90,8 @@ def plan(
     sys.exit(1 if bad else 0)
 
 
-def _standard_output() -> BinaryIO:
+def standard_output() -> BinaryIO:
+    """Return standard output for bytes; raises ConfigError when it is closed."""
     if sys.stdout is None:
         raise ConfigError("Standard output is closed. Send it to a file.")
     return sys.stdout.buffer
@@ -187,7 +136,7 @@ def send(
     dispatcher = _dispatcher(destinations or None, settings, config)
     if not dispatcher.destinations:
         raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be sent. Add one.")
-    with _opened(file) as stream:
+    with opened(file) as stream:
         sys.exit(run(dispatcher, stream, each=each, as_json=as_json))
 
 
@@ -359,12 +308,13 @@ def _hash(raw: bytes) -> str:
 def _input(file: str) -> Iterator[Record]:
     from turnout.reading import records
 
-    with _opened(file) as stream:
+    with opened(file) as stream:
         yield from records(stream)
 
 
 @contextlib.contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
+def opened(file: str) -> Iterator[BinaryIO]:
+    """Yield a file for reading, or standard input for `-`; raises ConfigError when it can't be read."""
     if file == "-":
         if sys.stdin is None:
             raise ConfigError("Standard input is closed. Name a file.")

@@ -41,6 +41,9 @@ _IN_PLACE = 3
 """How often a request is tried before its items are parked, while the vendor takes others."""
 
 
+_NO_REASON = Reason(Code.VENDOR_REFUSED, "")
+
+
 class _Work(msgspec.Struct):
     """One event on its way: the items that the vendor doesn't have yet, and what came of the others."""
 
@@ -52,10 +55,11 @@ class _Work(msgspec.Struct):
     parked_id: int = 0
     attempts: int = 0
     active_ms: int = 0
-    refused: list[Item] = []
+    refused: list[StoredItem] = []
     reason: Reason | None = None
     due_ms: int = 0
     count: int = 0
+    event: bytes = b""
 
 
 class _Chunk(msgspec.Struct):
@@ -261,7 +265,7 @@ class Consumer:
             return None
         chunk.left += 1
         message_id = plan.message_id or ""
-        return _Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items))
+        return _Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items), event=told.data)
 
     def _note(self, plan: Plan, told: Accepted, chunk: _Chunk) -> None:
         reason = plan.reason or Reason(Code.NOTHING_TO_MAP, "")
@@ -309,23 +313,33 @@ class Consumer:
         return bool(woken)
 
     def _restored(self, queue: Sequence[Parked]) -> Iterator[_Work]:
-        for number, parked in enumerate(queue):
-            endpoints = self.target.endpoints
-            items = [Item(endpoints[one.endpoint], one.data, one.key, one.rule) for one in parked.items]
-            refused = [Item(endpoints[one.endpoint], one.data, one.key, one.rule) for one in parked.refused]
-            yield _Work(
+        for parked in queue:
+            work = _Work(
                 parked.user,
                 parked.position,
                 parked.message_id,
-                items,
+                [],
                 parked_id=parked.id,
                 attempts=parked.attempts,
                 active_ms=parked.active_ms,
-                refused=refused,
+                refused=list(parked.refused),
                 reason=parked.reason,
-                due_ms=-1 if number == len(queue) - 1 else 0,
-                count=len(items) + len(refused),
+                count=len(parked.items) + len(parked.refused),
+                event=parked.event,
             )
+            for one in parked.items:
+                endpoint = self.target.endpoints.get(one.endpoint)
+                if endpoint is not None:
+                    work.items.append(Item(endpoint, one.data, one.key, one.rule))
+                    continue
+                message = f"{self._version} has no endpoint '{one.endpoint}' any more."
+                work.reason = Reason(Code.ENDPOINT_GONE, message)
+                work.refused.append(one)
+            if work.items:
+                yield work
+            else:
+                self.done(work)
+                self.returned([work.user])
 
     # What lanes report
 
@@ -369,10 +383,11 @@ class Consumer:
             position=work.position,
             message_id=work.message_id,
             user=work.user,
-            reason=work.reason or Reason(Code.VENDOR_REFUSED, ""),
+            reason=work.reason or _NO_REASON,
             attempts=work.attempts,
             at_ms=self.clock(),
-            items=[_stored(item) for item in work.refused],
+            event=work.event,
+            items=work.refused,
             version=self._version,
         )
 
@@ -388,8 +403,8 @@ class Consumer:
         returned, self._returned = self._returned, []
         if not (chunks or results or renewed or returned or clean):
             return False
-        settlement = self._settlement(chunks, results, renewed)
-        await asyncio.to_thread(self._keep, settlement)
+        settlement = self._settlement(chunks, results, renewed, clean)
+        await asyncio.to_thread(self.log.settle, self.name, settlement)
         self._retrying.difference_update(returned)  # not before: the log would hand them out once more
         for parked in (one for chunk in chunks for one in chunk.park):
             self._pending[parked.user] -= 1
@@ -397,7 +412,11 @@ class Consumer:
         return True
 
     def _settlement(
-        self, chunks: Sequence[_Chunk], results: Sequence[tuple[_Work, Outcome]], renewed: Sequence[_Work]
+        self,
+        chunks: Sequence[_Chunk],
+        results: Sequence[tuple[_Work, Outcome]],
+        renewed: Sequence[_Work],
+        clean: bool,
     ) -> Settlement:
         counts: Counter[tuple[Outcome, Code | None]] = Counter()
         inputs: dict[str, Any] = {}
@@ -408,7 +427,7 @@ class Consumer:
         for work, outcome in results:
             counts[outcome, work.reason.code if work.refused and work.reason else None] += 1
         return Settlement(
-            position=chunks[-1].last if chunks else None,
+            position=chunks[-1].last if chunks else 0 if clean else None,
             inputs=inputs,
             park=[*(one for chunk in chunks for one in chunk.park), *map(_parked, renewed)],
             unpark=[work.parked_id for work, _ in results],
@@ -418,16 +437,6 @@ class Consumer:
             ],
             counts=counts,
         )
-
-    def _keep(self, settlement: Settlement) -> None:
-        for letter in settlement.dead:
-            if not letter.event and letter.position:
-                letter.event = self._event_at(letter.position)
-        self.log.settle(self.name, settlement)
-
-    def _event_at(self, position: int) -> bytes:
-        found: list[Accepted] = self.log.read(position - 1, events=1)
-        return found[0].data if found and found[0].position == position else b""
 
     async def _release(self, users: set[str]) -> None:
         """Let users go of whom nothing waits any more."""
@@ -452,7 +461,8 @@ def _parked(work: _Work) -> Parked:
         attempts=work.attempts,
         active_ms=work.active_ms,
         reason=work.reason,
-        refused=[_stored(item) for item in work.refused],
+        refused=work.refused,
+        event=work.event,
     )
 
 
@@ -648,8 +658,8 @@ class _Lane:
     def _refuse(self, work: _Work, items: Iterable[Item], reason: Reason | None) -> None:
         for item in items:
             work.items.remove(item)
-            work.refused = [*work.refused, item]
-        work.reason = reason
+            work.refused = [*work.refused, _stored(item)]
+        work.reason = reason or _NO_REASON
 
     def _hold(self, work: _Work, seconds: float) -> None:
         """Let a user wait: nothing of theirs goes out until then."""

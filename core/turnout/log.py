@@ -97,6 +97,8 @@ class Parked(msgspec.Struct, kw_only=True):
     """Why it waits."""
     refused: list[StoredItem] = []
     """Items of the same event that the vendor has refused: the event ends as a dead letter."""
+    event: bytes = b""
+    """The event as JSON text, for its dead letter: the log may have let go of it by then."""
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):
@@ -162,6 +164,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """The ids of parked events that are done."""
     dead: Sequence[DeadLetter] = ()
     """New dead letters."""
+    bury: Sequence[int] = ()
+    """The ids of dead letters that go with it, as when they are replayed."""
     counts: Counts = {}
     """The events that came to their end with this settlement."""
 
@@ -214,7 +218,8 @@ class Log(Protocol):
     def settle(self, destination: str, settlement: Settlement) -> list[int]:
         """Keep a settlement, all of it or nothing, and return the ids of the newly parked events.
 
-        It clears `trying` and `deaths`. Raises `LogFull` when there is no room even for that.
+        When it moves the cursor or unparks something, it clears `trying` and `deaths`. Raises `LogFull` when there is
+        no room even for that.
         """
         ...
 

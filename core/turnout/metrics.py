@@ -2,7 +2,7 @@
 
 The counts come from the log, in which they are kept together with what they count, so that at every scrape
 
-    turnout_events_received_total = sum of turnout_events_total + turnout_events_pending
+    turnout_events_received_total = sum of turnout_events + turnout_events_pending
 
 holds for each destination.
 """
@@ -40,7 +40,8 @@ class LogCollector(Collector):
         received = CounterMetricFamily("turnout_events_received", "Events for a destination.", labels=labels)
         pending = GaugeMetricFamily("turnout_events_pending", "Events that are still to be settled.", labels=labels)
         parked = GaugeMetricFamily("turnout_events_parked", "Those of them that wait for a time.", labels=labels)
-        settled = CounterMetricFamily(
+        # A replayed dead letter is no longer dead, so these may fall.
+        settled = GaugeMetricFamily(
             "turnout_events", "Events that came to an end, by outcome and reason.", labels=[*labels, "outcome", "code"]
         )
         for name, state in self._delivery.log.states().items():

@@ -125,6 +125,8 @@ class Code(StrEnum):
     """The vendor refused an item; the message holds its words."""
     VENDOR_UNAVAILABLE = "vendor_unavailable"
     """The vendor answered with a server error until the attempts were used up."""
+    ENDPOINT_GONE = "endpoint_gone"
+    """The item had waited, and the plugin's present version has no such endpoint any more."""
     RATE_LIMITED = "rate_limited"
     """The vendor asked to slow down until the attempts were used up."""
     CREDENTIALS_REFUSED = "credentials_refused"

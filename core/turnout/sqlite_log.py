@@ -89,7 +89,8 @@ CREATE TABLE inputs (
 CREATE TABLE parked (
     id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, user TEXT NOT NULL, head INTEGER NOT NULL,
     position INTEGER NOT NULL, message_id TEXT NOT NULL, due_ms INTEGER NOT NULL, attempts INTEGER NOT NULL,
-    active_ms INTEGER NOT NULL, reason BLOB NOT NULL, items BLOB NOT NULL, refused BLOB NOT NULL
+    active_ms INTEGER NOT NULL, reason BLOB NOT NULL, items BLOB NOT NULL, refused BLOB NOT NULL,
+    event BLOB NOT NULL
 );
 CREATE INDEX parked_users ON parked (destination, user, id);
 CREATE INDEX parked_due ON parked (destination, due_ms, id) WHERE head;
@@ -129,7 +130,8 @@ _HEADS = """SELECT first, count FROM batches WHERE first >=
     ORDER BY first LIMIT ?2"""
 _NEXT = "SELECT first FROM batches WHERE first >= ? ORDER BY first LIMIT 1"
 _OLDEST = "SELECT first, count, at_ms, length(keys) + length(events) FROM batches ORDER BY first LIMIT ?"
-_PARKED = "SELECT id, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused FROM parked"
+_PARKED = """SELECT id, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused, event
+    FROM parked"""
 _DEAD = """SELECT id, destination, position, message_id, user, outcome, reason, attempts, at_ms, event, items, version
     FROM dead"""
 
@@ -249,6 +251,9 @@ class SqliteLog:
             _unpark(writer, destination, settlement.unpark)
             parked = [self._park(writer, destination, parked) for parked in settlement.park]
             writer.executemany(_INSERT_DEAD, [_dead_row(destination, letter) for letter in settlement.dead])
+            writer.executemany("DELETE FROM dead WHERE id = ?", [(one,) for one in settlement.bury])
+            if settlement.position is not None or settlement.unpark:
+                writer.execute("UPDATE cursors SET trying = 0, deaths = 0 WHERE destination = ?", (destination,))
             _add_counts(writer, destination, settlement)
             return [identifier for identifier in parked if identifier]
 
@@ -510,9 +515,11 @@ class SqliteLog:
     def _advance(self, writer: sqlite3.Connection, destination: str, position: int | None) -> None:
         if position is not None:
             self._check_position(writer, position)
-        statement = "UPDATE cursors SET position = max(position, ?), trying = 0, deaths = 0 WHERE destination = ?"
-        if not writer.execute(statement, (position or 0, destination)).rowcount:
+        if _one(writer, "SELECT count(*) FROM cursors WHERE destination = ?", destination) == 0:
             raise LogError(f"{self.path}: '{destination}' has no cursor. Register it first.")
+        if position is not None:
+            statement = "UPDATE cursors SET position = max(position, ?) WHERE destination = ?"
+            writer.execute(statement, (position, destination))
 
     def _park(self, writer: sqlite3.Connection, destination: str, parked: Parked) -> int:
         """Return the id of a newly parked event, 0 for one that was renewed."""
@@ -520,13 +527,13 @@ class SqliteLog:
         blobs = (_pack(parked.reason), _pack(parked.items), _pack(parked.refused))
         if not parked.id:
             place = (destination, parked.user, destination, parked.user, parked.position, parked.message_id)
-            return int(writer.execute(_INSERT_PARKED, (*place, *state, *blobs)).lastrowid or 0)
+            return int(writer.execute(_INSERT_PARKED, (*place, *state, *blobs, parked.event)).lastrowid or 0)
         if not writer.execute(_RENEW_PARKED, (*state, *blobs, parked.id, destination)).rowcount:
             raise LogError(f"{self.path}: the parked event {parked.id} of '{destination}' isn't there any more.")
         return 0
 
     def _parked(self, row: Sequence[Any]) -> Parked:
-        identifier, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused = row
+        identifier, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused, event = row
         with self._readable(f"parked event {identifier}"):
             return Parked(
                 id=identifier,
@@ -539,6 +546,7 @@ class SqliteLog:
                 active_ms=active_ms,
                 reason=_unpack_reason(reason),
                 refused=_unpack_items(refused),
+                event=event,
             )
 
     def _letter(self, row: Sequence[Any]) -> DeadLetter:
@@ -696,8 +704,8 @@ class _Reserve:
 
 
 _INSERT_PARKED = """INSERT INTO parked (destination, user, head, position, message_id, due_ms, attempts, active_ms,
-    reason, items, refused) VALUES (?, ?, NOT EXISTS (SELECT 1 FROM parked WHERE destination = ? AND user = ?),
-    ?, ?, ?, ?, ?, ?, ?, ?)"""
+    reason, items, refused, event) VALUES (?, ?, NOT EXISTS (SELECT 1 FROM parked WHERE destination = ? AND user = ?),
+    ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _RENEW_PARKED = """UPDATE parked SET due_ms = ?, attempts = ?, active_ms = ?, reason = ?, items = ?, refused = ?
     WHERE id = ? AND destination = ?"""
 _NEXT_HEAD = """UPDATE parked SET head = 1 WHERE id =
