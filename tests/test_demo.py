@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,18 @@ DEMO = Path(__file__).parent.parent / "examples" / "demo.py"
 
 
 def test_the_demo_shows_what_arrived_and_what_was_dropped() -> None:
-    """Every example event is delivered to the local Amplitude or dropped with its reason; the exit code is 0."""
+    """Every example event is delivered to the local Amplitudes, dropped with its reason, or one dead letter."""
     done = subprocess.run([sys.executable, DEMO], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "→ POST events: Order Completed, Product Purchased" in done.stdout
     assert "(integration_disabled)" in done.stdout
     assert "Amplitude now holds 15 events" in done.stdout
     assert done.stdout.count("dropped ") >= 2
-    assert not any(line.startswith(("invalid", "failed", "dead")) for line in done.stdout.splitlines())
+    first, second = done.stdout.split("2. Keep events in a log")
+    assert not any(line.startswith(("invalid", "failed", "dead")) for line in first.splitlines())
+    assert "17 events accepted" in second
+    assert re.search(r"growth +dead +vendor_refused +1", second)
+    assert re.search(r"growth +delivered +13", second)
+    assert re.search(r"product +delivered +13", second)
+    assert "1 dead letter" in second
+    assert "pending" not in second

@@ -69,5 +69,6 @@ def summary(log: Log) -> None:
     console.print(table if table.row_count else "Nothing was delivered.")
     dead = log.count_dead(DeadQuery())
     if dead:
-        console.print(f"{dead:,} dead letters; look at them with: turnout dlq list", style="dim")
+        letters = "letter" if dead == 1 else "letters"
+        console.print(f"{dead:,} dead {letters}; look with: turnout dlq list", style="dim")
     sys.stdout.flush()
