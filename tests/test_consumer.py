@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from turnout import Answer, Dispatcher, Fate, Reason, Verdict
 from turnout.accepting import Acceptor, now_ms
 from turnout.config import DeliverSettings
 from turnout.deliver import Delivery
-from turnout.log import DeadQuery, Log
+from turnout.log import DeadQuery, Log, Parked, Settlement, StoredItem
 from turnout.reasons import Code
 from turnout.sqlite_log import SqliteLog
 from turnout_amplitude import Amplitude
@@ -435,3 +438,95 @@ def test_a_rate_limit_holds(bench: Any, acme: Any, call: Make, log: Log) -> None
     accept(dispatcher, log, [call(f"m-{number}") for number in range(30)])
     deliver(dispatcher, log)
     assert counts(log) == {"delivered": 30}
+
+
+@pytest.mark.parametrize("more", [[], [LATER]])
+def test_parked_events_of_one_user_are_woken_once(bench: Any, acme: Any, call: Make, log: Log, more: list[Any]) -> None:
+    """Also when they need several batches of a lane, and when the first of them has to wait once more."""
+    dispatcher, script = scripted(bench, acme, {"m-0": [LATER], "m-5": more}, lanes=1, events_at_once=4)
+    accept(dispatcher, log, [call(f"m-{number}", userId="u") for number in range(12)])
+    deliver(dispatcher, log)
+    assert script.taken == [f"m-{number}" for number in range(12)]
+    assert counts(log) == {"delivered": 12}
+
+
+def test_a_user_is_let_go_only_when_nothing_waits(bench: Any, acme: Any, call: Make, tmp_path: Path) -> None:
+    """An event that is parked while the log is asked about its user stays in front of later ones."""
+
+    class Slow(SqliteLog):
+        """Takes its time to say what waits."""
+
+        def behind(self, destination: str, user: str, limit: int = 100) -> list[Parked]:
+            found = super().behind(destination, user, limit)
+            if limit == 1:
+                time.sleep(0.2)
+            return found
+
+    log = Slow(tmp_path / "turnout.log")
+    dispatcher, script = scripted(bench, acme, {"m-0": [LATER], "m-2": [LATER]}, lanes=1, events_at_once=2)
+    accept(dispatcher, log, [call(f"m-{number}", userId="u") for number in range(9)])
+    deliver(dispatcher, log)
+    assert script.taken == [f"m-{number}" for number in range(9)]
+    assert counts(log) == {"delivered": 9}
+    log.close()
+
+
+def test_a_parked_item_of_an_endpoint_that_is_gone_is_a_dead_letter(
+    bench: Any, acme: Any, call: Make, log: Log
+) -> None:
+    """With its event, and the destination goes on."""
+    dispatcher = bench.dispatcher(acme({"api_key": "k"}, id="acme"), deliver=settings())
+    accept(dispatcher, log, [call("m-0", userId="u"), call("m-1", userId="u")])
+    log.register("acme")
+    item = StoredItem("vanished", b"{}", None, "tracked")
+    parked = Parked(user="u", position=1, message_id="m-0", items=[item], due_ms=1, event=b'{"x":1}')
+    log.settle("acme", Settlement(position=1, park=[parked]))
+    deliver(dispatcher, log)
+    assert counts(log) == {"delivered": 1, "dead/endpoint_gone": 1}
+    (letter,) = log.dead(DeadQuery())
+    assert (letter.event, letter.items) == (b'{"x":1}', [item])
+
+
+POISON = """
+import asyncio, os, sys
+import httpx
+from turnout import ITEMS, Destination, Dispatcher, Endpoint, Settings, json_body, rule
+from turnout.deliver import Delivery
+from turnout.sqlite_log import SqliteLog
+
+class Poisoned(Destination):
+    name = "Poisoned"
+    settings = Settings
+    events = Endpoint("POST", "https://poisoned.example", body=json_body(ITEMS))
+
+    @rule("track")
+    def tracked(self, event):
+        if event.event == "Poison":
+            os._exit(3)
+        return self.events.item({"id": event.message_id})
+
+async def main():
+    log = SqliteLog(sys.argv[1])
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    delivery, stop = Delivery(Dispatcher([Poisoned({})], transport=transport), log), asyncio.Event()
+    task = asyncio.create_task(delivery.run(stop))
+    while not await asyncio.to_thread(delivery.empty):
+        await asyncio.sleep(0.01)
+    stop.set()
+    await task
+
+asyncio.run(main())
+"""
+
+
+def test_an_event_that_kills_the_process_takes_three_with_it_and_no_more(bench: Any, call: Make, log: Log) -> None:
+    """Then it is a dead letter, and all others are delivered."""
+    dispatcher = bench.dispatcher(deliver=settings())
+    accept(dispatcher, log, [call(f"m-{number}", event="Poison" if number == 7 else "Sold") for number in range(20)])
+    codes = []
+    while not codes or codes[-1]:
+        codes.append(subprocess.run([sys.executable, "-c", POISON, log.path], check=False).returncode)
+        assert len(codes) < 6
+    assert codes == [3, 3, 3, 0]
+    assert dead(log) == [("m-7", "process_died")]
+    assert counts(log, "poisoned") == {"delivered": 19, "failed/process_died": 1}

@@ -336,11 +336,14 @@ def test_a_lent_transport_stays_open() -> None:
             closed.append(self)
 
     def new() -> httpx.AsyncBaseTransport:
-        made.append(Watched(lambda request: httpx.Response(200)))
+        made.append(Watched(lambda request: httpx.Response(200, json={"code": 200})))
         return made[-1]
 
     event = {"type": "track", "event": "e", "userId": "user-1"}
-    lent = Dispatcher([Amplitude({"api_key": "k"}, id="a")], transport=Watched(lambda request: httpx.Response(200)))
+    lent = Dispatcher(
+        [Amplitude({"api_key": "k"}, id="a")],
+        transport=Watched(lambda request: httpx.Response(200, json={"code": 200})),
+    )
     assert [lent.send([event])[0].outcome for _ in range(2)] == [Outcome.DELIVERED] * 2
     assert closed == []
     owned = Dispatcher([Amplitude({"api_key": "k"}, id="a")], transport=new)

@@ -224,6 +224,7 @@ def test_a_destination_without_a_cursor_is_named(log: Log) -> None:
     calls: list[Callable[[], object]] = [
         lambda: log.settle("nobody", Settlement(dead=[letter()])),
         lambda: log.mark("nobody", trying=1),
+        lambda: log.begin("nobody"),
         lambda: log.move("nobody", 0),
     ]
     for call in calls:
@@ -232,18 +233,22 @@ def test_a_destination_without_a_cursor_is_named(log: Log) -> None:
     assert log.count_dead(DeadQuery()) == 0
 
 
-def test_marks_stay_until_the_next_settlement(log: Log, opened: Open) -> None:
-    """Which event was tried alone, and how often the process ended, is known after a restart."""
+def test_deaths_are_counted_until_delivery_ends_as_it_should(log: Log, opened: Open) -> None:
+    """Which event was tried alone, and by how many processes that died, is known after a restart."""
     fill(log, 3)
     log.register("a")
-    assert log.mark("a", trying=2) == Cursor(0, {}, 2, 0)
+    assert log.begin("a") == Cursor(0)
+    log.mark("a", trying=2)
     log.close()
     again = opened()
-    assert again.register("a") == Cursor(0, {}, 2, 0)
-    assert again.mark("a", trying=2, died=True) == Cursor(0, {}, 2, 1)
-    assert again.mark("a", trying=0, died=True) == Cursor(0, {}, 0, 2)
+    assert again.begin("a") == Cursor(0, {}, trying=2, tried=1, deaths=1)
     again.settle("a", Settlement(position=1))
-    assert again.register("a") == Cursor(1)
+    again.mark("a", trying=2, tried=1)
+    assert again.begin("a") == Cursor(1, {}, trying=2, tried=2, deaths=2)
+    again.mark("a", trying=0)
+    assert again.begin("a") == Cursor(1, {}, trying=0, tried=0, deaths=3)
+    again.end("a")
+    assert again.begin("a") == Cursor(1)
 
 
 def test_a_cursor_is_moved_back_and_its_parked_events_stay(log: Log) -> None:
@@ -340,7 +345,8 @@ def test_a_settlement_that_breaks_leaves_nothing(log: Log) -> None:
     fill(log, 5)
     log.register("a")
     (held,) = park(log, wait("u"))
-    before = (log.mark("a", trying=1), log.behind("a", "u"))
+    log.mark("a", trying=1)
+    before = (log.register("a"), log.behind("a", "u"))
     whole = {"position": 3, "inputs": {"k": 1}, "park": [wait("v")], "unpark": [held], "dead": [letter()]}
     with pytest.raises(RuntimeError, match="in the middle"):
         log.settle("a", Settlement(**whole, counts=Breaks()))
@@ -726,9 +732,13 @@ class Told:
     def __init__(self, position: int) -> None:
         self.position = position
         self.inputs: dict[str, Any] = {}
-        self.trying = self.deaths = 0
+        self.begun = self.trying = self.tried = self.deaths = 0
         self.counts: Counter[tuple[Outcome, Code | None]] = Counter()
         self.parked: list[Parked] = []
+
+    def cursor(self) -> Cursor:
+        """Return the cursor that the log should have."""
+        return Cursor(self.position, self.inputs, self.trying, self.tried, self.deaths)
 
     def heads(self) -> list[Parked]:
         """Return each user's first parked event."""
@@ -774,8 +784,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(name=NAMES, at_end=st.booleans())
     def register(self, name: str, at_end: bool) -> None:
         told = self.told.setdefault(name, Told(len(self.events) if at_end else self.gone))
-        expected = Cursor(told.position, told.inputs, told.trying, told.deaths)
-        assert self.log.register(name, at_end=at_end) == expected
+        assert self.log.register(name, at_end=at_end) == told.cursor()
 
     @rule(name=NAMES, data=st.data())
     def settle(self, name: str, data: st.DataObject) -> None:
@@ -784,7 +793,6 @@ class LogMachine(RuleBasedStateMachine):
         settlement = self.settlement(told, data)
         new = iter(self.log.settle(name, settlement))
         told.position = max(told.position, settlement.position or 0)
-        told.trying = told.deaths = 0
         told.inputs = {k: v for k, v in (told.inputs | dict(settlement.inputs)).items() if v is not None}
         told.counts.update(dict(settlement.counts))
         told.parked = [each for each in told.parked if each.id not in settlement.unpark]
@@ -822,17 +830,31 @@ class LogMachine(RuleBasedStateMachine):
             counts=data.draw(st.dictionaries(st.sampled_from(COUNTED), st.integers(1, 5))),
         )
 
-    @rule(name=NAMES, trying=SMALL, died=st.booleans())
-    def mark(self, name: str, trying: int, died: bool) -> None:
+    @rule(name=NAMES, trying=SMALL, tried=SMALL)
+    def mark(self, name: str, trying: int, tried: int) -> None:
         if told := self.told.get(name):
-            told.trying, told.deaths = trying, told.deaths + died
-            expected = Cursor(told.position, told.inputs, told.trying, told.deaths)
-            assert self.log.mark(name, trying=trying, died=died) == expected
+            told.trying, told.tried = trying, tried
+            self.log.mark(name, trying=trying, tried=tried)
+
+    @rule(name=NAMES)
+    def deliver(self, name: str) -> None:
+        if told := self.told.get(name):
+            told.deaths += told.begun
+            told.tried += bool(told.begun and told.trying)
+            told.begun = 1
+            assert self.log.begin(name) == told.cursor()
+
+    @rule(name=NAMES)
+    def stop(self, name: str) -> None:
+        if told := self.told.get(name):
+            told.begun = told.trying = told.tried = told.deaths = 0
+            self.log.end(name)
 
     @rule(name=NAMES, data=st.data())
     def move(self, name: str, data: st.DataObject) -> None:
         if told := self.told.get(name):
-            told.position, told.trying, told.deaths = data.draw(st.integers(0, len(self.events))), 0, 0
+            told.position = data.draw(st.integers(0, len(self.events)))
+            told.trying = told.tried = told.deaths = 0
             self.log.move(name, told.position)
 
     @rule(name=NAMES)
@@ -856,7 +878,10 @@ class LogMachine(RuleBasedStateMachine):
         self.gone += deleted
         for told in self.told.values():
             if deleted and told.position < self.gone:
-                told.position, told.trying, told.deaths = self.gone, 0, 0
+                lost = self.gone - told.position
+                told.counts[Outcome.DROPPED, Code.DELETED_UNREAD] += lost
+                told.position = self.gone
+                told.trying = told.tried = told.deaths = 0
 
     @rule(name=NAMES, code=st.sampled_from([None, SLOW.code, REFUSED.code]), since=st.none() | SMALL, until=SMALL)
     def ask(self, name: str, code: Code | None, since: int | None, until: int) -> None:

@@ -18,10 +18,13 @@ import msgspec
 from turnout.answer import Fate, Verdict
 from turnout.destination import Destination, origin
 from turnout.endpoint import Item
+from turnout.errors import Refusal
+from turnout.event import Event
 from turnout.exchange import Exchange, again, all_delivered, backoff
 from turnout.feed import Feed
 from turnout.inputs import Inputs
 from turnout.log import Accepted, DeadLetter, Log, Parked, Settlement, StoredItem
+from turnout.mapping import map_event
 from turnout.pacing import Breaker, RateLimit
 from turnout.packing import Request, waves
 from turnout.plan import Plan, Settled
@@ -35,6 +38,8 @@ __all__ = ["Consumer"]
 _logger = logging.getLogger("turnout")
 _DELIVERED, _REFUSED, _RETRY, _SETUP, _SPLIT = Fate.DELIVERED, Fate.REFUSED, Fate.RETRY, Fate.SETUP, Fate.SPLIT
 _PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
+_DEATHS = 2
+"""How many processes may die one after the other while they map the same event alone."""
 _ENOUGH = 500
 """Events for which a lane waits while more are at hand: a request costs as much as mapping fifty of them."""
 _IN_PLACE = 3
@@ -115,13 +120,16 @@ class Consumer:
         self._position = 0
         self._results: list[tuple[_Work, Outcome]] = []
         self._renewed: list[_Work] = []
-        self._retrying: set[str] = set()
+        self._retrying: Counter[str] = Counter()
+        self.stalled: set[str] = set()
+        """Users whose first parked event has to wait again: the others that were woken with it don't go out."""
         self._returned: list[str] = []
         self.filling = False
         """Whether more events are at hand than lanes have yet: they wait for full requests."""
         self._looked = 0
         self._careful = 0
         self._suspect = 0
+        self._tried = 0
         self._pending: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._lanes = [_Lane(self) for _ in range(settings.lanes)]
@@ -143,17 +151,18 @@ class Consumer:
                 for task in (*tasks, stopping):
                     task.cancel()
                 await asyncio.gather(*tasks, stopping, return_exceptions=True)
-                await self._settle(clean=True)
+                await self._settle()
+                await asyncio.to_thread(self.log.end, self.name)
 
     async def _start(self) -> None:
-        cursor = await asyncio.to_thread(self.log.register, self.name)
+        await asyncio.to_thread(self.log.register, self.name)
+        cursor = await asyncio.to_thread(self.log.begin, self.name)
         self._position = cursor.position
         self._inputs.restore(self.name, cursor.inputs)
         self.held = await asyncio.to_thread(self.log.waiting_users, self.name)
         self._looked = self.clock()
-        self._careful = self.settings.events_in_flight if cursor.deaths >= 2 else 0
-        self._suspect = cursor.trying if cursor.deaths >= 3 else 0
-        await asyncio.to_thread(self.log.mark, self.name, trying=0, died=True)
+        self._careful = int(self.settings.events_in_flight) if cursor.deaths else 0
+        self._suspect, self._tried = cursor.trying, cursor.tried
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -201,14 +210,15 @@ class Consumer:
         if not told:
             self._let_go()
             return False
-        if self._careful > 0:
+        careful = self._careful > 0
+        if careful:
             told = told[:1]
             self._careful -= 1
             await self._mark(told[0].position)
         chunk = _Chunk(told[-1].position, size=len(told))
         works = self._all_mapped(told, chunk)
-        if self._careful > 0:
-            await self._mark(0)
+        if careful and self._careful == 0:
+            await asyncio.to_thread(self.log.mark, self.name, trying=0)
         if self.target.carries:
             chunk.inputs = self._inputs.changes(self.name)
         self._position = chunk.last
@@ -227,45 +237,64 @@ class Consumer:
     async def _mark(self, position: int) -> None:
         """Write down which event is being mapped: a process that dies of it finds out at its next start.
 
-        After two deaths in a row without anything settled, events are mapped one by one; the one that was being mapped
-        at the third is not tried again.
+        After a death, events are mapped one by one for a while; one that two processes in a row were mapping when they
+        died is not tried again. So an event that kills takes three processes with it, and a process that is killed from
+        outside takes no event.
         """
-        if self._suspect != position:
-            await asyncio.to_thread(self.log.mark, self.name, trying=position)
+        tried = self._tried if position == self._suspect else 0
+        if tried < _DEATHS:
+            await asyncio.to_thread(self.log.mark, self.name, trying=position, tried=tried)
 
     def _all_mapped(self, told: Sequence[Accepted], chunk: _Chunk) -> list[_Work]:
-        """Return what has to be sent for the events of a chunk; a mapping that doesn't come back is interrupted."""
-        works = []
-        with Watchdog(self.settings.mapping_seconds) as watchdog:
-            for one in told:
+        """Return what has to be sent for the events of a chunk; a mapping that doesn't come back is interrupted.
+
+        The time counts for the whole chunk, so the one that is interrupted gets a second try with time of its own.
+        """
+        works: list[_Work] = []
+        left, slow = deque(told), 0
+        with Watchdog(self.settings.mapping_seconds, map_event) as watchdog:
+            while left:
                 try:
-                    work = self._mapped(one, chunk)
+                    work = self._mapped(left[0], chunk)
                 except TooLong:
-                    seconds = self.settings.mapping_seconds
-                    message = f"The mapping at '{self.name}' ({self._version}) did not come back within {seconds:g} s."
-                    _logger.error("%s", message)
-                    reason = Reason(Code.PLUGIN_TOO_SLOW, message)
-                    self._note(Plan(None, self.name, Outcome.FAILED, reason), one, chunk)
+                    if slow == left[0].position:
+                        self._interrupted(left.popleft(), chunk)
+                    else:
+                        slow = left[0].position
                     watchdog.again()
                     continue
+                left.popleft()
                 if work is not None:
                     works.append(work)
         return works
 
+    def _interrupted(self, told: Accepted, chunk: _Chunk) -> None:
+        seconds = self.settings.mapping_seconds
+        message = f"The mapping at '{self.name}' ({self._version}) did not come back within {seconds:g} s."
+        _logger.error("%s", message)
+        self._note(self._failed(self.feed.event(told), Reason(Code.PLUGIN_TOO_SLOW, message)), told, chunk)
+
     def _mapped(self, told: Accepted, chunk: _Chunk) -> _Work | None:
         """Return what has to be sent for an event; note in its chunk what needs no sending."""
-        if self._suspect == told.position:
-            self._suspect, self._careful = 0, 0
-            reason = Reason(Code.PROCESS_DIED, "The process ended while it mapped this event; it is not tried again.")
-            plan = Plan(None, self.name, Outcome.FAILED, reason)
+        event = self.feed.event(told)
+        if self._suspect == told.position and self._tried >= _DEATHS:
+            reason = Reason(Code.PROCESS_DIED, "Processes ended while they mapped this event; it is not tried again.")
+            plan = self._failed(event, reason)
         else:
-            plan = self._plan(self.feed.event(told), self._inputs)
+            plan = self._plan(event, self._inputs)
         if plan.outcome is not _PLANNED:
             self._note(plan, told, chunk)
             return None
         chunk.left += 1
         message_id = plan.message_id or ""
         return _Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items), event=told.data)
+
+    def _failed(self, event: Event | Refusal, reason: Reason) -> Plan:
+        """Return the plan of an event that is not mapped to its end."""
+        if isinstance(event, Refusal):
+            return Plan(None, self.name, Outcome.FAILED, reason)
+        user = event.user_id or event.anonymous_id or ""
+        return Plan(event.message_id, self.name, Outcome.FAILED, reason, [], user)
 
     def _note(self, plan: Plan, told: Accepted, chunk: _Chunk) -> None:
         reason = plan.reason or Reason(Code.NOTHING_TO_MAP, "")
@@ -305,11 +334,11 @@ class Consumer:
         if not self.held or self.breaker.open:
             return False
         heads = await asyncio.to_thread(self.log.due, self.name, self.clock())
-        woken = [head.user for head in heads if head.user not in self._retrying]
+        woken = [head.user for head in heads if not self._retrying[head.user]]
         for user in woken:
             queue = await asyncio.to_thread(self.log.behind, self.name, user)
-            self._retrying.add(user)
-            self._spread(self._restored(queue))
+            self._retrying[user] += len(queue)
+            self._spread(list(self._restored(queue)))
         return bool(woken)
 
     def _restored(self, queue: Sequence[Parked]) -> Iterator[_Work]:
@@ -365,6 +394,7 @@ class Consumer:
         self.held.add(work.user)
         if work.chunk is None:
             self._renewed.append(work)
+            self.stalled.add(work.user)
         else:
             self._pending[work.user] += 1
             work.chunk.park.append(_parked(work))
@@ -373,7 +403,7 @@ class Consumer:
             self._settled(Settled(work.message_id, self.name, _RETRYING, work.reason, work.count, work.attempts))
 
     def returned(self, users: Iterable[str]) -> None:
-        """Note that a lane is through with parked events of these users, whatever came of them."""
+        """Note that a lane is through with parked events, whatever came of them; their users, one for each."""
         self._returned.extend(users)
         self._changed.set()
 
@@ -393,7 +423,7 @@ class Consumer:
 
     # Settling
 
-    async def _settle(self, *, clean: bool = False) -> bool:
+    async def _settle(self) -> bool:
         """Keep everything that has come to its end, in one go; return whether there was anything."""
         chunks = []
         while self._window and self._window[0].left == 0:
@@ -401,22 +431,22 @@ class Consumer:
         results, self._results = self._results, []
         renewed, self._renewed = self._renewed, []
         returned, self._returned = self._returned, []
-        if not (chunks or results or renewed or returned or clean):
+        if not (chunks or results or renewed or returned):
             return False
-        settlement = self._settlement(chunks, results, renewed, clean)
+        settlement = self._settlement(chunks, results, renewed)
         await asyncio.to_thread(self.log.settle, self.name, settlement)
-        self._retrying.difference_update(returned)  # not before: the log would hand them out once more
+        self._retrying.subtract(returned)  # not before: the log would hand them out once more
+        for user in returned:
+            if not self._retrying[user]:
+                del self._retrying[user]
+                self.stalled.discard(user)
         for parked in (one for chunk in chunks for one in chunk.park):
             self._pending[parked.user] -= 1
         await self._release({work.user for work, _ in results})
         return True
 
     def _settlement(
-        self,
-        chunks: Sequence[_Chunk],
-        results: Sequence[tuple[_Work, Outcome]],
-        renewed: Sequence[_Work],
-        clean: bool,
+        self, chunks: Sequence[_Chunk], results: Sequence[tuple[_Work, Outcome]], renewed: Sequence[_Work]
     ) -> Settlement:
         counts: Counter[tuple[Outcome, Code | None]] = Counter()
         inputs: dict[str, Any] = {}
@@ -427,7 +457,7 @@ class Consumer:
         for work, outcome in results:
             counts[outcome, work.reason.code if work.refused and work.reason else None] += 1
         return Settlement(
-            position=chunks[-1].last if chunks else 0 if clean else None,
+            position=chunks[-1].last if chunks else None,
             inputs=inputs,
             park=[*(one for chunk in chunks for one in chunk.park), *map(_parked, renewed)],
             unpark=[work.parked_id for work, _ in results],
@@ -441,7 +471,8 @@ class Consumer:
     async def _release(self, users: set[str]) -> None:
         """Let users go of whom nothing waits any more."""
         for user in users & self.held:
-            if not self._pending[user] and not await asyncio.to_thread(self.log.behind, self.name, user, 1):
+            waits = bool(self._pending[user]) or bool(await asyncio.to_thread(self.log.behind, self.name, user, 1))
+            if not waits and not self._pending[user]:  # one more may have been parked meanwhile
                 self.held.discard(user)
                 del self._pending[user]
 
@@ -509,6 +540,8 @@ class _Lane:
         for work in works:
             if work.user in consumer.held and not work.parked_id:
                 consumer.park(work, 0)
+            elif work.user in consumer.stalled and work.parked_id:
+                consumer.returned([work.user])
             else:
                 ready.append(work)
         self._works = {id(item): work for work in ready for item in work.items}

@@ -43,6 +43,8 @@ class Delivery:
         Raises `LogError` when another process delivers from this log, or when the log fails.
         """
         with self.log.own("deliver"):
+            for name in self.dispatcher.destinations:  # before anything is deleted that one of them needs
+                await asyncio.to_thread(self.log.register, name)
             feed = Feed(self.log, self._normaliser.event, readers=len(self.dispatcher.destinations))
             tasks = [asyncio.create_task(self._serve(name, feed, stop)) for name in self.dispatcher.destinations]
             tasks.append(asyncio.create_task(self._retain(stop)))

@@ -143,8 +143,10 @@ class Cursor(msgspec.Struct, frozen=True):
     """What carried over up to there: key -> JSON value (see `Settlement.inputs`)."""
     trying: int = 0
     """The position that was being mapped alone when the process wrote this down; 0 when none was."""
+    tried: int = 0
+    """How many processes have ended, one after the other, while `trying` was this position."""
     deaths: int = 0
-    """How often a process has ended without settling anything since the last settlement."""
+    """How many processes have ended, one after the other, without saying so."""
 
 
 Counts = Mapping[tuple[Outcome, Code | None], int]
@@ -218,13 +220,24 @@ class Log(Protocol):
     def settle(self, destination: str, settlement: Settlement) -> list[int]:
         """Keep a settlement, all of it or nothing, and return the ids of the newly parked events.
 
-        When it moves the cursor or unparks something, it clears `trying` and `deaths`. Raises `LogFull` when there is
-        no room even for that.
+        Raises `LogFull` when there is no room even for that.
         """
         ...
 
-    def mark(self, destination: str, *, trying: int, died: bool = False) -> Cursor:
-        """Write down that an event is about to be mapped alone, or (`died`) that the process before ended badly."""
+    def begin(self, destination: str) -> Cursor:
+        """Write down that a process begins to deliver, and return the cursor.
+
+        When the one before has not said `end`, its death is counted in `deaths`; and in `tried`, if it was mapping an
+        event alone.
+        """
+        ...
+
+    def end(self, destination: str) -> None:
+        """Write down that delivery ends as it should: `trying`, `tried` and `deaths` become 0."""
+        ...
+
+    def mark(self, destination: str, *, trying: int, tried: int = 0) -> None:
+        """Write down that an event is about to be mapped alone; 0: that none is any more."""
         ...
 
     def move(self, destination: str, position: int) -> None:

@@ -81,7 +81,8 @@ CREATE TABLE batches (
 CREATE INDEX batches_at ON batches (at_ms);
 CREATE TABLE cursors (
     destination TEXT PRIMARY KEY, position INTEGER NOT NULL,
-    origin INTEGER NOT NULL, trying INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0
+    origin INTEGER NOT NULL, begun INTEGER NOT NULL DEFAULT 0, trying INTEGER NOT NULL DEFAULT 0,
+    tried INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE inputs (
     destination TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (destination, key)
@@ -252,34 +253,51 @@ class SqliteLog:
             parked = [self._park(writer, destination, parked) for parked in settlement.park]
             writer.executemany(_INSERT_DEAD, [_dead_row(destination, letter) for letter in settlement.dead])
             writer.executemany("DELETE FROM dead WHERE id = ?", [(one,) for one in settlement.bury])
-            if settlement.position is not None or settlement.unpark:
-                writer.execute("UPDATE cursors SET trying = 0, deaths = 0 WHERE destination = ?", (destination,))
             _add_counts(writer, destination, settlement)
             return [identifier for identifier in parked if identifier]
 
         return self._write(keep)
 
-    def mark(self, destination: str, *, trying: int, died: bool = False) -> Cursor:
-        """Write down that an event is about to be mapped alone, or (`died`) that the process before ended badly."""
+    def begin(self, destination: str) -> Cursor:
+        """Write down that a process begins to deliver, and return the cursor.
+
+        When the one before has not said `end`, its death is counted in `deaths`; and in `tried`, if it was mapping an
+        event alone.
+        """
 
         def update(writer: sqlite3.Connection) -> Cursor:
-            statement = "UPDATE cursors SET trying = ?, deaths = deaths + ? WHERE destination = ?"
-            writer.execute(statement, (trying, int(died), destination))
+            statement = "UPDATE cursors SET deaths = deaths + begun, tried = tried + (begun AND trying), begun = 1"
+            writer.execute(f"{statement} WHERE destination = ?", (destination,))
             return self._cursor(writer, destination)
 
         return self._write(update)
 
+    def end(self, destination: str) -> None:
+        """Write down that delivery ends as it should: `trying`, `tried` and `deaths` become 0."""
+        statement = "UPDATE cursors SET begun = 0, trying = 0, tried = 0, deaths = 0 WHERE destination = ?"
+        self._write(lambda writer: writer.execute(statement, (destination,)))
+
+    def mark(self, destination: str, *, trying: int, tried: int = 0) -> None:
+        """Write down that an event is about to be mapped alone; 0: that none is any more."""
+
+        def update(writer: sqlite3.Connection) -> None:
+            self._cursor(writer, destination)
+            statement = "UPDATE cursors SET trying = ?, tried = ? WHERE destination = ?"
+            writer.execute(statement, (trying, tried, destination))
+
+        self._write(update)
+
     def move(self, destination: str, position: int) -> None:
         """Set a cursor, also back: what lies behind it is delivered once more. Parked events stay.
 
-        It clears `trying` and `deaths`. Raises `LogError` for a position that the log never had.
+        It clears `trying`, `tried` and `deaths`. Raises `LogError` for a position that the log never had.
         """
 
         def update(writer: sqlite3.Connection) -> None:
             self._cursor(writer, destination)
             self._check_position(writer, position)
             # Events that come once more are received once more.
-            moved = "UPDATE cursors SET origin = origin + ? - position, position = ?, trying = 0, deaths = 0"
+            moved = "UPDATE cursors SET origin = origin + ? - position, position = ?, trying = 0, tried = 0, deaths = 0"
             writer.execute(f"{moved} WHERE destination = ?", (position, position, destination))
 
         self._write(update)
@@ -504,13 +522,13 @@ class SqliteLog:
             raise LogError(f"{self.path}: there is no position {position}; the last one is {last}.")
 
     def _cursor(self, connection: sqlite3.Connection, destination: str) -> Cursor:
-        query = "SELECT position, trying, deaths FROM cursors WHERE destination = ?"
+        query = "SELECT position, trying, tried, deaths FROM cursors WHERE destination = ?"
         found = connection.execute(query, (destination,)).fetchone()
         if found is None:
             raise LogError(f"{self.path}: '{destination}' has no cursor. Register it first.")
         rows = connection.execute("SELECT key, value FROM inputs WHERE destination = ?", (destination,))
         inputs = {key: msgspec.json.decode(value) for key, value in rows.fetchall()}
-        return Cursor(found[0], inputs, found[1], found[2])
+        return Cursor(found[0], inputs, *found[1:])
 
     def _advance(self, writer: sqlite3.Connection, destination: str, position: int | None) -> None:
         if position is not None:
@@ -852,7 +870,7 @@ def _delete_oldest(
     behind = writer.execute("SELECT destination, ? - position FROM cursors WHERE position < ?", (end, end)).fetchall()
     lost = [(name, Outcome.DROPPED.value, Code.DELETED_UNREAD.value, number) for name, number in behind]
     writer.executemany(_ADD_COUNT, lost)
-    writer.execute("UPDATE cursors SET position = ?, trying = 0, deaths = 0 WHERE position < ?", (end, end))
+    writer.execute("UPDATE cursors SET position = ?, trying = 0, tried = 0, deaths = 0 WHERE position < ?", (end, end))
     return deleted, dict(behind)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 __all__ = ["TooLong", "Watchdog"]
+
+
+_SOON = 0.01
 
 
 class TooLong(BaseException):
@@ -14,13 +18,15 @@ class TooLong(BaseException):
 
 
 class Watchdog:
-    """Interrupts what runs inside its context for longer than so many seconds, by raising `TooLong` there.
+    """Interrupts calls of a function that last longer than so many seconds, by raising `TooLong` in them.
 
-    It works on the main thread of a Unix process, through SIGALRM; elsewhere, or with 0 seconds, it does nothing.
+    The time counts from the beginning of the context, or from `again`. It works on the main thread of a Unix process,
+    through SIGALRM; elsewhere, or with 0 seconds, it does nothing.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, function: Callable[..., object]) -> None:
         self.seconds = seconds
+        self._code = function.__code__
         self._before: object = None
         self._on = False
 
@@ -28,7 +34,7 @@ class Watchdog:
         main = threading.current_thread() is threading.main_thread()
         self._on = bool(self.seconds) and main and hasattr(signal, "setitimer")
         if self._on:
-            self._before = signal.signal(signal.SIGALRM, _bite)
+            self._before = signal.signal(signal.SIGALRM, self._bite)
             self.again()
         return self
 
@@ -44,6 +50,10 @@ class Watchdog:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)  # type: ignore[arg-type]
 
-
-def _bite(number: int, frame: FrameType | None) -> None:
-    raise TooLong
+    def _bite(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt the function, if it is running; what is around it must not be torn."""
+        while frame is not None:
+            if frame.f_code is self._code:
+                raise TooLong
+            frame = frame.f_back
+        signal.setitimer(signal.ITIMER_REAL, _SOON)

@@ -26,7 +26,15 @@ def read_events(answer: Answer, count: int) -> list[Verdict]:
         return _throttled(answer, count)
     if answer.status == 403:
         return [_refused(answer.words())] * count
+    told = answer.json()
+    if answer.status == 200 and not (isinstance(told, Mapping) and told.get("code") == 200):
+        return [_strange(answer)] * count
     return read_status(answer, count)
+
+
+def _strange(answer: Answer) -> Verdict:
+    """Return the verdict on a 200 that is not Amplitude's, such as a proxy's page: nobody knows what was stored."""
+    return Verdict(Fate.RETRY, Reason(Code.VENDOR_UNAVAILABLE, f"This is no answer of Amplitude: {answer.words()}"))
 
 
 def read_form(answer: Answer, count: int) -> list[Verdict]:
@@ -40,6 +48,8 @@ def read_form(answer: Answer, count: int) -> list[Verdict]:
         return [Verdict(Fate.SPLIT)] * count
     if answer.status == 429:
         return [Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, answer.words()), 15.0)] * count
+    if answer.status == 200 and answer.body.lstrip().startswith(b"<"):
+        return [_strange(answer)] * count
     return read_status(answer, count)
 
 
