@@ -55,7 +55,7 @@ class LogSettings(Section):
 
     path = text("The file of the log; without it there is none, and `send` is the only way.", default="")
     keep_hours = number(
-        "How long an event stays after every destination is done with it, for `turnout replay`.",
+        "How long an event stays in the log at least, for `turnout replay`; one that a destination needs stays longer.",
         default=24.0,
         minimum=0.0,
     )
@@ -91,7 +91,7 @@ class DeliverSettings(Section):
     )
     events_in_flight = integer(
         "How many events of one destination are read ahead of what is settled.",
-        default=8000,
+        default=4000,
         minimum=1,
         maximum=1_000_000,
     )

@@ -375,6 +375,8 @@ class Consumer:
     def done(self, work: _Work) -> None:
         """Note that nothing of an event is left to send."""
         chunk = work.chunk
+        if work.refused:
+            self._say("is a dead letter", work)
         if chunk is None:
             self._results.append((work, _DEAD if work.refused else _DONE))
         else:
@@ -392,6 +394,7 @@ class Consumer:
         """Let an event wait, and with it what its user sends later."""
         work.due_ms = due_ms
         self.held.add(work.user)
+        self._say("waits", work)
         if work.chunk is None:
             self._renewed.append(work)
             self.stalled.add(work.user)
@@ -401,6 +404,16 @@ class Consumer:
             work.chunk.left -= 1
         if self._settled:
             self._settled(Settled(work.message_id, self.name, _RETRYING, work.reason, work.count, work.attempts))
+
+    def _say(self, what: str, work: _Work) -> None:
+        """Write to the log what became of an event: ids and reasons, never what it holds."""
+        if _logger.isEnabledFor(logging.INFO):
+            reason = work.reason or _NO_REASON
+            rule = work.items[0].rule if work.items else work.refused[-1].rule if work.refused else ""
+            told = {"message_id": work.message_id, "destination": self.name, "rule": rule, "attempt": work.attempts}
+            text = "%s at %s %s after %d attempts: %s (%s)"
+            parts = (work.message_id, self.name, what, work.attempts, reason.message, reason.code)
+            _logger.info(text, *parts, extra=told)
 
     def returned(self, users: Iterable[str]) -> None:
         """Note that a lane is through with parked events, whatever came of them; their users, one for each."""
