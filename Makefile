@@ -1,10 +1,12 @@
 # Everything here sets up what it needs in .venv; only Python >= 3.11 and a package registry are needed.
 PYTHON ?= python3
+KILLS ?= 20
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench docs clean
+.PHONY: setup demo test lint format bench chaos docs clean
 
 setup: $(READY)
 
@@ -35,6 +37,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+
+chaos: $(READY)
+	$(BIN)/python benchmarks/chaos.py --kills $(KILLS) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

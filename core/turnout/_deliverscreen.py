@@ -69,6 +69,6 @@ def summary(log: Log) -> None:
     console.print(table if table.row_count else "Nothing was delivered.")
     dead = log.count_dead(DeadQuery())
     if dead:
-        letters = "letter" if dead == 1 else "letters"
-        console.print(f"{dead:,} dead {letters}; look with: turnout dlq list", style="dim")
+        letters = "1 dead letter; look at it" if dead == 1 else f"{dead:,} dead letters; look at them"
+        console.print(f"{letters} with: turnout dlq list", style="dim")
     sys.stdout.flush()
