@@ -13,71 +13,30 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
-from turnout.answer import Fate, Verdict
 from turnout.destination import Destination, origin
 from turnout.endpoint import Item
 from turnout.errors import Refusal
 from turnout.event import Event
-from turnout.exchange import Exchange, again, all_delivered, backoff
+from turnout.exchange import Exchange
 from turnout.feed import Feed
 from turnout.inputs import Inputs
+from turnout.lane import Lane
 from turnout.log import Accepted, DeadLetter, Log, Parked, Settlement, StoredItem
 from turnout.mapping import map_event
 from turnout.pacing import Breaker, RateLimit
-from turnout.packing import Request, waves
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
 from turnout.sending import Transport
 from turnout.settings import Config
 from turnout.watchdog import TooLong, Watchdog
+from turnout.work import NO_REASON, Chunk, Work, parked
 
 __all__ = ["Consumer"]
 
 _logger = logging.getLogger("turnout")
-_DELIVERED, _REFUSED, _RETRY, _SETUP, _SPLIT = Fate.DELIVERED, Fate.REFUSED, Fate.RETRY, Fate.SETUP, Fate.SPLIT
 _PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
 _DEATHS = 2
 """How many processes may die one after the other while they map the same event alone."""
-_ENOUGH = 500
-"""Events for which a lane waits while more are at hand: a request costs as much as mapping fifty of them."""
-_IN_PLACE = 3
-"""How often a request is tried before its items are parked, while the vendor takes others."""
-
-
-_NO_REASON = Reason(Code.VENDOR_REFUSED, "")
-
-
-class _Work(msgspec.Struct):
-    """One event on its way: the items that the vendor doesn't have yet, and what came of the others."""
-
-    user: str
-    position: int
-    message_id: str
-    items: list[Item]
-    chunk: _Chunk | None = None
-    parked_id: int = 0
-    attempts: int = 0
-    active_ms: int = 0
-    refused: list[StoredItem] = []
-    reason: Reason | None = None
-    due_ms: int = 0
-    count: int = 0
-    event: bytes = b""
-
-
-class _Chunk(msgspec.Struct):
-    """Events that were read together, and how many of them are still on their way."""
-
-    last: int
-    left: int = 0
-    inputs: dict[str, Any] = {}
-    park: list[Parked] = []
-    dead: list[DeadLetter] = []
-    delivered: int = 0
-    counts: Counter[tuple[Outcome, Code | None]] = msgspec.field(default_factory=Counter)
-    size: int = 0
 
 
 class Consumer:
@@ -116,10 +75,10 @@ class Consumer:
         self._plan = plan
         self._settled = settled
         self._inputs = Inputs()
-        self._window: deque[_Chunk] = deque()
+        self._window: deque[Chunk] = deque()
         self._position = 0
-        self._results: list[tuple[_Work, Outcome]] = []
-        self._renewed: list[_Work] = []
+        self._results: list[tuple[Work, Outcome]] = []
+        self._renewed: list[Work] = []
         self._retrying: Counter[str] = Counter()
         self.stalled: set[str] = set()
         """Users whose first parked event has to wait again: the others that were woken with it don't go out."""
@@ -132,7 +91,7 @@ class Consumer:
         self._tried = 0
         self._pending: Counter[str] = Counter()
         self._changed = asyncio.Event()
-        self._lanes = [_Lane(self) for _ in range(settings.lanes)]
+        self._lanes = [Lane(self) for _ in range(settings.lanes)]
         self._version = origin(type(target))
 
     def _seconds(self) -> float:
@@ -215,7 +174,7 @@ class Consumer:
             told = told[:1]
             self._careful -= 1
             await self._mark(told[0].position)
-        chunk = _Chunk(told[-1].position, size=len(told))
+        chunk = Chunk(told[-1].position, size=len(told))
         works = self._all_mapped(told, chunk)
         if careful and self._careful == 0:
             await asyncio.to_thread(self.log.mark, self.name, trying=0)
@@ -245,12 +204,12 @@ class Consumer:
         if tried < _DEATHS:
             await asyncio.to_thread(self.log.mark, self.name, trying=position, tried=tried)
 
-    def _all_mapped(self, told: Sequence[Accepted], chunk: _Chunk) -> list[_Work]:
+    def _all_mapped(self, told: Sequence[Accepted], chunk: Chunk) -> list[Work]:
         """Return what has to be sent for the events of a chunk; a mapping that doesn't come back is interrupted.
 
         The time counts for the whole chunk, so the one that is interrupted gets a second try with time of its own.
         """
-        works: list[_Work] = []
+        works: list[Work] = []
         left, slow = deque(told), 0
         with Watchdog(self.settings.mapping_seconds, map_event) as watchdog:
             while left:
@@ -268,13 +227,13 @@ class Consumer:
                     works.append(work)
         return works
 
-    def _interrupted(self, told: Accepted, chunk: _Chunk) -> None:
+    def _interrupted(self, told: Accepted, chunk: Chunk) -> None:
         seconds = self.settings.mapping_seconds
         message = f"The mapping at '{self.name}' ({self._version}) did not come back within {seconds:g} s."
         _logger.error("%s", message)
         self._note(self._failed(self.feed.event(told), Reason(Code.PLUGIN_TOO_SLOW, message)), told, chunk)
 
-    def _mapped(self, told: Accepted, chunk: _Chunk) -> _Work | None:
+    def _mapped(self, told: Accepted, chunk: Chunk) -> Work | None:
         """Return what has to be sent for an event; note in its chunk what needs no sending."""
         event = self.feed.event(told)
         if self._suspect == told.position and self._tried >= _DEATHS:
@@ -287,7 +246,7 @@ class Consumer:
             return None
         chunk.left += 1
         message_id = plan.message_id or ""
-        return _Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items), event=told.data)
+        return Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items), event=told.data)
 
     def _failed(self, event: Event | Refusal, reason: Reason) -> Plan:
         """Return the plan of an event that is not mapped to its end."""
@@ -296,7 +255,7 @@ class Consumer:
         user = event.user_id or event.anonymous_id or ""
         return Plan(event.message_id, self.name, Outcome.FAILED, reason, [], user)
 
-    def _note(self, plan: Plan, told: Accepted, chunk: _Chunk) -> None:
+    def _note(self, plan: Plan, told: Accepted, chunk: Chunk) -> None:
         reason = plan.reason or Reason(Code.NOTHING_TO_MAP, "")
         chunk.counts[plan.outcome, reason.code] += 1
         if plan.outcome is not Outcome.DROPPED:
@@ -315,11 +274,11 @@ class Consumer:
         if self._settled:
             self._settled(Settled(plan.message_id, self.name, plan.outcome, plan.reason))
 
-    def _spread(self, works: Iterable[_Work]) -> None:
+    def _spread(self, works: Iterable[Work]) -> None:
         for work in works:
             self.lane_of(work.user).put(work)
 
-    def lane_of(self, user: str) -> _Lane:
+    def lane_of(self, user: str) -> Lane:
         """Return the lane of a user."""
         return self._lanes[zlib.crc32(user.encode("utf-8", "replace")) % len(self._lanes)]
 
@@ -341,38 +300,42 @@ class Consumer:
             self._spread(list(self._restored(queue)))
         return bool(woken)
 
-    def _restored(self, queue: Sequence[Parked]) -> Iterator[_Work]:
-        for parked in queue:
-            work = _Work(
-                parked.user,
-                parked.position,
-                parked.message_id,
+    def _restored(self, queue: Sequence[Parked]) -> Iterator[Work]:
+        for entry in queue:
+            work = Work(
+                entry.user,
+                entry.position,
+                entry.message_id,
                 [],
-                parked_id=parked.id,
-                attempts=parked.attempts,
-                active_ms=parked.active_ms,
-                refused=list(parked.refused),
-                reason=parked.reason,
-                count=len(parked.items) + len(parked.refused),
-                event=parked.event,
+                parked_id=entry.id,
+                attempts=entry.attempts,
+                active_ms=entry.active_ms,
+                refused=list(entry.refused),
+                reason=entry.reason,
+                count=len(entry.items) + len(entry.refused),
+                event=entry.event,
             )
-            for one in parked.items:
-                endpoint = self.target.endpoints.get(one.endpoint)
-                if endpoint is not None:
-                    work.items.append(Item(endpoint, one.data, one.key, one.rule))
-                    continue
-                message = f"{self._version} has no endpoint '{one.endpoint}' any more."
-                work.reason = Reason(Code.ENDPOINT_GONE, message)
-                work.refused.append(one)
+            for item in entry.items:
+                self._take_back(work, item)
             if work.items:
                 yield work
             else:
                 self.done(work)
                 self.returned([work.user])
 
+    def _take_back(self, work: Work, item: StoredItem) -> None:
+        """Bind an item to its endpoint again; one whose endpoint is gone can't be sent any more."""
+        endpoint = self.target.endpoints.get(item.endpoint)
+        if endpoint is not None:
+            work.items.append(Item(endpoint, item.data, item.key, item.rule))
+            return
+        message = f"{self._version} has no endpoint '{item.endpoint}' any more."
+        work.reason = Reason(Code.ENDPOINT_GONE, message)
+        work.refused.append(item)
+
     # What lanes report
 
-    def done(self, work: _Work) -> None:
+    def done(self, work: Work) -> None:
         """Note that nothing of an event is left to send."""
         chunk = work.chunk
         if work.refused:
@@ -390,7 +353,7 @@ class Consumer:
             outcome, reason = (_DEAD, work.reason) if work.refused else (_DONE, None)
             self._settled(Settled(work.message_id, self.name, outcome, reason, work.count, work.attempts))
 
-    def park(self, work: _Work, due_ms: int) -> None:
+    def park(self, work: Work, due_ms: int) -> None:
         """Let an event wait, and with it what its user sends later."""
         work.due_ms = due_ms
         self.held.add(work.user)
@@ -400,15 +363,15 @@ class Consumer:
             self.stalled.add(work.user)
         else:
             self._pending[work.user] += 1
-            work.chunk.park.append(_parked(work))
+            work.chunk.park.append(parked(work))
             work.chunk.left -= 1
         if self._settled:
             self._settled(Settled(work.message_id, self.name, _RETRYING, work.reason, work.count, work.attempts))
 
-    def _say(self, what: str, work: _Work) -> None:
+    def _say(self, what: str, work: Work) -> None:
         """Write to the log what became of an event: ids and reasons, never what it holds."""
         if _logger.isEnabledFor(logging.INFO):
-            reason = work.reason or _NO_REASON
+            reason = work.reason or NO_REASON
             rule = work.items[0].rule if work.items else work.refused[-1].rule if work.refused else ""
             told = {"message_id": work.message_id, "destination": self.name, "rule": rule, "attempt": work.attempts}
             text = "%s at %s %s after %d attempts: %s (%s)"
@@ -420,13 +383,13 @@ class Consumer:
         self._returned.extend(users)
         self._changed.set()
 
-    def _letter(self, work: _Work) -> DeadLetter:
+    def _letter(self, work: Work) -> DeadLetter:
         return DeadLetter(
             destination=self.name,
             position=work.position,
             message_id=work.message_id,
             user=work.user,
-            reason=work.reason or _NO_REASON,
+            reason=work.reason or NO_REASON,
             attempts=work.attempts,
             at_ms=self.clock(),
             event=work.event,
@@ -453,13 +416,13 @@ class Consumer:
             if not self._retrying[user]:
                 del self._retrying[user]
                 self.stalled.discard(user)
-        for parked in (one for chunk in chunks for one in chunk.park):
-            self._pending[parked.user] -= 1
+        for one in (one for chunk in chunks for one in chunk.park):
+            self._pending[one.user] -= 1
         await self._release({work.user for work, _ in results})
         return True
 
     def _settlement(
-        self, chunks: Sequence[_Chunk], results: Sequence[tuple[_Work, Outcome]], renewed: Sequence[_Work]
+        self, chunks: Sequence[Chunk], results: Sequence[tuple[Work, Outcome]], renewed: Sequence[Work]
     ) -> Settlement:
         counts: Counter[tuple[Outcome, Code | None]] = Counter()
         inputs: dict[str, Any] = {}
@@ -472,7 +435,7 @@ class Consumer:
         return Settlement(
             position=chunks[-1].last if chunks else None,
             inputs=inputs,
-            park=[*(one for chunk in chunks for one in chunk.park), *map(_parked, renewed)],
+            park=[*(one for chunk in chunks for one in chunk.park), *map(parked, renewed)],
             unpark=[work.parked_id for work, _ in results],
             dead=[
                 *(letter for chunk in chunks for letter in chunk.dead),
@@ -488,226 +451,3 @@ class Consumer:
             if not waits and not self._pending[user]:  # one more may have been parked meanwhile
                 self.held.discard(user)
                 del self._pending[user]
-
-
-def _stored(item: Item) -> StoredItem:
-    return StoredItem(item.endpoint.name, item.data, item.key, item.rule)
-
-
-def _parked(work: _Work) -> Parked:
-    return Parked(
-        id=work.parked_id,
-        user=work.user,
-        position=work.position,
-        message_id=work.message_id,
-        items=[_stored(item) for item in work.items],
-        due_ms=work.due_ms,
-        attempts=work.attempts,
-        active_ms=work.active_ms,
-        reason=work.reason,
-        refused=work.refused,
-        event=work.event,
-    )
-
-
-class _Lane:
-    """Sends the events of some users, one request for each endpoint at a time."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-        self._queue: deque[_Work] = deque()
-        self._filled = asyncio.Event()
-        self._closed = False
-        self._works: dict[int, _Work] = {}
-        self._waiting: dict[str, int] = {}
-
-    def put(self, work: _Work) -> None:
-        """Take an event to send."""
-        self._queue.append(work)
-        self._filled.set()
-
-    def wake(self) -> None:
-        """Look again whether there is enough to send."""
-        self._filled.set()
-
-    def close(self) -> None:
-        """End `run` after what it is sending; what it has not begun stays in the log."""
-        self._closed = True
-        self._filled.set()
-
-    async def run(self) -> None:
-        """Send what is put, until `close`."""
-        most = self._consumer.settings.events_at_once
-        enough = min(most, _ENOUGH)
-        while True:
-            while not self._closed and len(self._queue) < (enough if self._consumer.filling else 1):
-                self._filled.clear()
-                await self._filled.wait()
-            if self._closed:
-                return
-            await self._send([self._queue.popleft() for _ in range(min(most, len(self._queue)))])
-
-    async def _send(self, works: Sequence[_Work]) -> None:
-        consumer = self._consumer
-        ready = []
-        for work in works:
-            if work.user in consumer.held and not work.parked_id:
-                consumer.park(work, 0)
-            elif work.user in consumer.stalled and work.parked_id:
-                consumer.returned([work.user])
-            else:
-                ready.append(work)
-        self._works = {id(item): work for work in ready for item in work.items}
-        self._waiting = {}
-        for wave in waves((work.user, list(work.items)) for work in ready):
-            lines: dict[int, list[Request]] = {}
-            for request in wave:
-                lines.setdefault(id(request.endpoint), []).append(request)
-            await asyncio.gather(*(self._line(line) for line in lines.values()))
-        for work in ready:
-            self._report(work)
-        consumer.returned([work.user for work in ready if work.parked_id])
-
-    def _report(self, work: _Work) -> None:
-        if not work.items:
-            self._consumer.done(work)
-            return
-        due = self._waiting.pop(work.user, 0)
-        if work.parked_id and not due:
-            return  # it stays parked as it was, behind the one before it
-        self._consumer.park(work, due)
-
-    async def _line(self, requests: Sequence[Request]) -> None:
-        for request in requests:
-            queue = deque([request.items])
-            while queue:
-                items = tuple(item for item in queue.popleft() if self._may_go(item))
-                if items:
-                    queue.extendleft(reversed(await self._try(items)))
-
-    def _may_go(self, item: Item) -> bool:
-        """Return whether an item is still to be sent: not when its user has to wait."""
-        work = self._works[id(item)]
-        return work.user not in self._waiting and item in work.items
-
-    async def _try(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
-        """Send one request, again and again while the vendor is down; return what has to be sent next, in order."""
-        consumer, breaker = self._consumer, self._consumer.breaker
-        tried = 0
-        while True:
-            await consumer.requests.take(1)
-            await consumer.events.take(len(items))
-            probing = await breaker.enter()
-            started = consumer.clock()
-            try:
-                verdicts, answered = await consumer.exchange.attempt(items)
-                consumer.attempts += 1
-                tried += 1
-                whole = self._whole(verdicts, answered)
-            finally:
-                if probing:
-                    breaker.leave()
-            if whole is None:
-                return self._judged(items, verdicts, consumer.clock() - started)
-            if self._waited(items, whole, tried, consumer.clock() - started):
-                return []
-            items = tuple(item for item in items if item in self._works[id(item)].items)
-            if not items:
-                return []
-            if whole.fate is _RETRY and not breaker.open:
-                await asyncio.sleep(backoff(tried) if whole.wait is None else 0)
-
-    def _whole(self, verdicts: Sequence[Verdict], answered: bool) -> Verdict | None:
-        """Return the verdict of a request that failed as a whole; None when the vendor judged its items."""
-        breaker, first = self._consumer.breaker, verdicts[0]
-        if all(verdict.fate is _SETUP for verdict in verdicts):
-            breaker.refused(first.reason or Reason(Code.CREDENTIALS_REFUSED, "The vendor refused the settings."))
-            return first
-        if any(verdict.fate is not _RETRY or verdict.own for verdict in verdicts):
-            breaker.succeeded()
-            self._consumer.events.quiet()
-            return None
-        if first.reason and first.reason.code is Code.RATE_LIMITED:
-            breaker.succeeded()
-            self._consumer.events.slow_down()
-            breaker.pause(first.wait if first.wait is not None else 1.0)
-            return first
-        breaker.failed()
-        if first.wait is not None:
-            breaker.pause(first.wait)
-        return first
-
-    def _waited(self, items: tuple[Item, ...], whole: Verdict, tried: int, took: int) -> bool:
-        """Note a failed attempt; return True when the items are given up or parked, instead of tried in place."""
-        if whole.fate is _SETUP:
-            return False
-        for work in self._of(items):
-            work.attempts += 1
-            work.active_ms += took + (0 if whole.wait is not None else int(backoff(tried) * 1000))
-            work.reason = whole.reason
-            if self._too_old(work):
-                self._refuse(work, [item for item in items if item in work.items], whole.reason)
-        if self._consumer.breaker.open or tried < _IN_PLACE:
-            return False
-        for work in self._of(items):
-            if work.items:
-                self._hold(work, backoff(work.attempts) if whole.wait is None else whole.wait)
-        return True
-
-    def _too_old(self, work: _Work) -> bool:
-        settings = self._consumer.settings
-        old = work.active_ms >= settings.max_age_hours * 3_600_000
-        return bool(old and work.attempts >= settings.min_attempts)
-
-    def _of(self, items: Iterable[Item]) -> list[_Work]:
-        return list({id(work): work for work in (self._works[id(item)] for item in items)}.values())
-
-    def _judged(self, items: tuple[Item, ...], verdicts: Sequence[Verdict], took: int) -> list[tuple[Item, ...]]:
-        """Write down what the vendor said of each item; return what has to be sent again, in order."""
-        if all_delivered(verdicts):
-            self._delivered(items)
-            return []
-        left = []
-        for work in self._of(items):
-            work.attempts += 1
-            work.active_ms += took
-        for item, verdict in zip(items, verdicts, strict=True):
-            work = self._works[id(item)]
-            if verdict.fate is _DELIVERED:
-                work.items.remove(item)
-            elif verdict.fate in (_REFUSED, _SETUP):
-                self._refuse(work, [item], verdict.reason)
-            elif verdict.fate is _RETRY:
-                work.reason = verdict.reason
-                if verdict.wait is None and self._too_old(work):
-                    self._refuse(work, [item], verdict.reason)
-                else:
-                    self._hold(work, backoff(work.attempts) if verdict.wait is None else verdict.wait)
-            else:
-                left.append(item)
-        return list(again(tuple(left), split=any(verdict.fate is _SPLIT for verdict in verdicts)))
-
-    def _delivered(self, items: Iterable[Item]) -> None:
-        """Write down that the vendor took every item."""
-        works = self._works
-        last = None
-        for item in items:
-            work = works[id(item)]
-            if len(work.items) == 1:
-                work.items = []
-            else:
-                work.items.remove(item)
-            if work is not last:
-                work.attempts += 1
-                last = work
-
-    def _refuse(self, work: _Work, items: Iterable[Item], reason: Reason | None) -> None:
-        for item in items:
-            work.items.remove(item)
-            work.refused = [*work.refused, _stored(item)]
-        work.reason = reason or _NO_REASON
-
-    def _hold(self, work: _Work, seconds: float) -> None:
-        """Let a user wait: nothing of theirs goes out until then."""
-        due = self._consumer.clock() + max(1, int(seconds * 1000))
-        self._waiting[work.user] = max(due, self._waiting.get(work.user, 0))

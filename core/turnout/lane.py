@@ -1,0 +1,229 @@
+"""A lane of a destination: the events of some users, sent in order, one request for each endpoint at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from turnout.answer import Fate, Verdict
+from turnout.endpoint import Item
+from turnout.exchange import again, all_delivered, backoff
+from turnout.packing import Request, waves
+from turnout.reasons import Code, Reason
+from turnout.work import NO_REASON, Work, stored
+
+if TYPE_CHECKING:
+    from turnout.consumer import Consumer
+
+__all__ = ["Lane"]
+
+_DELIVERED, _REFUSED, _RETRY, _SETUP, _SPLIT = Fate.DELIVERED, Fate.REFUSED, Fate.RETRY, Fate.SETUP, Fate.SPLIT
+_ENOUGH = 500
+"""Events for which a lane waits while more are at hand: a request costs as much as mapping fifty of them."""
+_IN_PLACE = 3
+"""How often a request is tried before its items are parked, while the vendor takes others."""
+
+
+class Lane:
+    """Sends the events of some users, one request for each endpoint at a time."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._queue: deque[Work] = deque()
+        self._filled = asyncio.Event()
+        self._closed = False
+        self._works: dict[int, Work] = {}
+        self._waiting: dict[str, int] = {}
+
+    def put(self, work: Work) -> None:
+        """Take an event to send."""
+        self._queue.append(work)
+        self._filled.set()
+
+    def wake(self) -> None:
+        """Look again whether there is enough to send."""
+        self._filled.set()
+
+    def close(self) -> None:
+        """End `run` after what it is sending; what it has not begun stays in the log."""
+        self._closed = True
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Send what is put, until `close`."""
+        most = self._consumer.settings.events_at_once
+        enough = min(most, _ENOUGH)
+        while True:
+            while not self._closed and len(self._queue) < (enough if self._consumer.filling else 1):
+                self._filled.clear()
+                await self._filled.wait()
+            if self._closed:
+                return
+            await self._send([self._queue.popleft() for _ in range(min(most, len(self._queue)))])
+
+    async def _send(self, works: Sequence[Work]) -> None:
+        consumer = self._consumer
+        ready = []
+        for work in works:
+            if work.user in consumer.held and not work.parked_id:
+                consumer.park(work, 0)
+            elif work.user in consumer.stalled and work.parked_id:
+                consumer.returned([work.user])
+            else:
+                ready.append(work)
+        self._works = {id(item): work for work in ready for item in work.items}
+        self._waiting = {}
+        for wave in waves((work.user, list(work.items)) for work in ready):
+            lines: dict[int, list[Request]] = {}
+            for request in wave:
+                lines.setdefault(id(request.endpoint), []).append(request)
+            await asyncio.gather(*(self._line(line) for line in lines.values()))
+        for work in ready:
+            self._report(work)
+        consumer.returned([work.user for work in ready if work.parked_id])
+
+    def _report(self, work: Work) -> None:
+        if not work.items:
+            self._consumer.done(work)
+            return
+        due = self._waiting.pop(work.user, 0)
+        if work.parked_id and not due:
+            return  # it stays parked as it was, behind the one before it
+        self._consumer.park(work, due)
+
+    async def _line(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            queue = deque([request.items])
+            while queue:
+                items = tuple(item for item in queue.popleft() if self._may_go(item))
+                if items:
+                    queue.extendleft(reversed(await self._try(items)))
+
+    def _may_go(self, item: Item) -> bool:
+        """Return whether an item is still to be sent: not when its user has to wait."""
+        work = self._works[id(item)]
+        return work.user not in self._waiting and item in work.items
+
+    async def _try(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
+        """Send one request, again and again while the vendor is down; return what has to be sent next, in order."""
+        consumer, breaker = self._consumer, self._consumer.breaker
+        tried = 0
+        while True:
+            await consumer.requests.take(1)
+            await consumer.events.take(len(items))
+            probing = await breaker.enter()
+            started = consumer.clock()
+            try:
+                verdicts, answered = await consumer.exchange.attempt(items)
+                consumer.attempts += 1
+                tried += 1
+                whole = self._whole(verdicts, answered)
+            finally:
+                if probing:
+                    breaker.leave()
+            if whole is None:
+                return self._judged(items, verdicts, consumer.clock() - started)
+            if self._waited(items, whole, tried, consumer.clock() - started):
+                return []
+            items = tuple(item for item in items if item in self._works[id(item)].items)
+            if not items:
+                return []
+            if whole.fate is _RETRY and not breaker.open:
+                await asyncio.sleep(backoff(tried) if whole.wait is None else 0)
+
+    def _whole(self, verdicts: Sequence[Verdict], answered: bool) -> Verdict | None:
+        """Return the verdict of a request that failed as a whole; None when the vendor judged its items."""
+        breaker, first = self._consumer.breaker, verdicts[0]
+        if all(verdict.fate is _SETUP for verdict in verdicts):
+            breaker.refused(first.reason or Reason(Code.CREDENTIALS_REFUSED, "The vendor refused the settings."))
+            return first
+        if any(verdict.fate is not _RETRY or verdict.own for verdict in verdicts):
+            breaker.succeeded()
+            self._consumer.events.quiet()
+            return None
+        if first.reason and first.reason.code is Code.RATE_LIMITED:
+            breaker.succeeded()
+            self._consumer.events.slow_down()
+            breaker.pause(first.wait if first.wait is not None else 1.0)
+            return first
+        breaker.failed()
+        if first.wait is not None:
+            breaker.pause(first.wait)
+        return first
+
+    def _waited(self, items: tuple[Item, ...], whole: Verdict, tried: int, took: int) -> bool:
+        """Note a failed attempt; return True when the items are given up or parked, instead of tried in place."""
+        if whole.fate is _SETUP:
+            return False
+        for work in self._of(items):
+            work.attempts += 1
+            work.active_ms += took + (0 if whole.wait is not None else int(backoff(tried) * 1000))
+            work.reason = whole.reason
+            if self._too_old(work):
+                self._refuse(work, [item for item in items if item in work.items], whole.reason)
+        if self._consumer.breaker.open or tried < _IN_PLACE:
+            return False
+        for work in self._of(items):
+            if work.items:
+                self._hold(work, backoff(work.attempts) if whole.wait is None else whole.wait)
+        return True
+
+    def _too_old(self, work: Work) -> bool:
+        settings = self._consumer.settings
+        old = work.active_ms >= settings.max_age_hours * 3_600_000
+        return bool(old and work.attempts >= settings.min_attempts)
+
+    def _of(self, items: Iterable[Item]) -> list[Work]:
+        return list({id(work): work for work in (self._works[id(item)] for item in items)}.values())
+
+    def _judged(self, items: tuple[Item, ...], verdicts: Sequence[Verdict], took: int) -> list[tuple[Item, ...]]:
+        """Write down what the vendor said of each item; return what has to be sent again, in order."""
+        if all_delivered(verdicts):
+            self._delivered(items)
+            return []
+        left = []
+        for work in self._of(items):
+            work.attempts += 1
+            work.active_ms += took
+        for item, verdict in zip(items, verdicts, strict=True):
+            work = self._works[id(item)]
+            if verdict.fate is _DELIVERED:
+                work.items.remove(item)
+            elif verdict.fate in (_REFUSED, _SETUP):
+                self._refuse(work, [item], verdict.reason)
+            elif verdict.fate is _RETRY:
+                work.reason = verdict.reason
+                if verdict.wait is None and self._too_old(work):
+                    self._refuse(work, [item], verdict.reason)
+                else:
+                    self._hold(work, backoff(work.attempts) if verdict.wait is None else verdict.wait)
+            else:
+                left.append(item)
+        return list(again(tuple(left), split=any(verdict.fate is _SPLIT for verdict in verdicts)))
+
+    def _delivered(self, items: Iterable[Item]) -> None:
+        """Write down that the vendor took every item."""
+        works = self._works
+        last = None
+        for item in items:
+            work = works[id(item)]
+            if len(work.items) == 1:
+                work.items = []
+            else:
+                work.items.remove(item)
+            if work is not last:
+                work.attempts += 1
+                last = work
+
+    def _refuse(self, work: Work, items: Iterable[Item], reason: Reason | None) -> None:
+        for item in items:
+            work.items.remove(item)
+            work.refused = [*work.refused, stored(item)]
+        work.reason = reason or NO_REASON
+
+    def _hold(self, work: Work, seconds: float) -> None:
+        """Let a user wait: nothing of theirs goes out until then."""
+        due = self._consumer.clock() + max(1, int(seconds * 1000))
+        self._waiting[work.user] = max(due, self._waiting.get(work.user, 0))
