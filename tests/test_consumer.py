@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import subprocess
 import sys
 import time
@@ -17,9 +18,9 @@ import pytest
 
 from turnout import Answer, Dispatcher, Fate, Reason, Verdict
 from turnout.accepting import Acceptor, now_ms
-from turnout.config import DeliverSettings
+from turnout.config import DeliverSettings, LogSettings
 from turnout.deliver import Delivery
-from turnout.log import DeadQuery, Log, Parked, Settlement, StoredItem
+from turnout.log import DeadQuery, Log, LogFull, Parked, Settlement, StoredItem
 from turnout.reasons import Code
 from turnout.sqlite_log import SqliteLog
 from turnout_amplitude import Amplitude
@@ -530,3 +531,48 @@ def test_an_event_that_kills_the_process_takes_three_with_it_and_no_more(bench: 
     assert codes == [3, 3, 3, 0]
     assert dead(log) == [("m-7", "process_died")]
     assert counts(log, "poisoned") == {"delivered": 19, "failed/process_died": 1}
+
+
+def test_a_full_disk_holds_delivery_up_and_loses_nothing(
+    bench: Any, call: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for room, says so, and goes on."""
+    monkeypatch.setattr("turnout.consumer._FULL_WAIT", 0.01)
+
+    class Full(SqliteLog):
+        """Has no room three times."""
+
+        left = 3
+
+        def settle(self, destination: str, settlement: Settlement) -> list[int]:
+            if self.left:
+                self.left -= 1
+                raise LogFull("no room")
+            return super().settle(destination, settlement)
+
+    log = Full(tmp_path / "turnout.log")
+    dispatcher = bench.dispatcher(deliver=settings())
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(5)])
+    deliver(dispatcher, log)
+    assert counts(log) == {"delivered": 5}
+    assert sorted(bench.vendor.kept) == [f"m-{number}" for number in range(5)]
+    assert "destination 'acme' waits: no room" in caplog.text
+    log.close()
+
+
+def test_what_everybody_has_had_goes_when_the_log_fills_up(bench: Any, call: Make, tmp_path: Path) -> None:
+    """With `max_megabytes`, before `keep_hours` are over; what is needed stays."""
+    log = SqliteLog(tmp_path / "turnout.log")
+    dispatcher = bench.dispatcher(
+        deliver=settings(), log=LogSettings.configure({"max_megabytes": 1, "path": "x"}, owner="[log]")
+    )
+    for batch in range(40):
+        events = [
+            call(f"m-{batch}-{number}", noise=random.Random(batch * 100 + number).randbytes(9000).hex())
+            for number in range(3)
+        ]
+        accept(dispatcher, log, events)
+    deliver(dispatcher, log)
+    assert log.first() > 1
+    assert counts(log) == {"delivered": 120}
+    log.close()

@@ -21,7 +21,7 @@ from turnout.exchange import Exchange
 from turnout.feed import Feed
 from turnout.inputs import Inputs
 from turnout.lane import Lane
-from turnout.log import Accepted, DeadLetter, Log, Parked, Settlement, StoredItem
+from turnout.log import Accepted, DeadLetter, Log, LogFull, Parked, Settlement, StoredItem
 from turnout.mapping import map_event
 from turnout.pacing import Breaker, RateLimit
 from turnout.plan import Plan, Settled
@@ -35,6 +35,7 @@ __all__ = ["Consumer"]
 
 _logger = logging.getLogger("turnout")
 _PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
+_FULL_WAIT = 2.0
 _DEATHS = 2
 """How many processes may die one after the other while they map the same event alone."""
 
@@ -410,7 +411,7 @@ class Consumer:
         if not (chunks or results or renewed or returned):
             return False
         settlement = self._settlement(chunks, results, renewed)
-        await asyncio.to_thread(self.log.settle, self.name, settlement)
+        await self._keep(settlement)
         self._retrying.subtract(returned)  # not before: the log would hand them out once more
         for user in returned:
             if not self._retrying[user]:
@@ -420,6 +421,16 @@ class Consumer:
             self._pending[one.user] -= 1
         await self._release({work.user for work, _ in results})
         return True
+
+    async def _keep(self, settlement: Settlement) -> None:
+        """Keep a settlement; while the disk is full, wait for room: without it nothing else may go out."""
+        while True:
+            try:
+                await asyncio.to_thread(self.log.settle, self.name, settlement)
+                return
+            except LogFull as error:
+                _logger.error("destination '%s' waits: %s", self.name, error)
+                await asyncio.sleep(_FULL_WAIT)
 
     def _settlement(
         self, chunks: Sequence[Chunk], results: Sequence[tuple[Work, Outcome]], renewed: Sequence[Work]

@@ -21,6 +21,7 @@ __all__ = ["Delivery", "now_ms"]
 _logger = logging.getLogger("turnout")
 _AGAIN = 5.0
 _RETAIN_EVERY = 60.0
+_FILLED = 0.8
 _ROOM = 4096
 """Bytes that an event may have gained since it was accepted: the stamps of the log."""
 
@@ -93,8 +94,14 @@ class Delivery:
     async def _retain(self, stop: asyncio.Event) -> None:
         settings = self.dispatcher.log_settings
         age = int(settings.keep_hours * 3_600_000)
-        while not stop.is_set():
+        # Before the log is full, what everybody has had goes earlier.
+        size = int(settings.max_megabytes * 1_000_000 * _FILLED) or None
+        while True:
             await asyncio.to_thread(self.log.retain, age_ms=age, now_ms=self.clock())
+            if size is not None:
+                await asyncio.to_thread(self.log.retain, size=size, now_ms=self.clock())
+            if stop.is_set():
+                return
             await _sleep(_RETAIN_EVERY, stop)
 
 
