@@ -181,8 +181,9 @@ class _Left:
         luck = random.choice((0, 0.1, 0.5, 0.9, 1))
 
         def parts(change: Write | Truncate) -> list[Write | Truncate]:
-            torn = isinstance(change, Write) and random.random() < 0.3
-            pieces = list(change.sectors()) if torn else [change]
+            pieces = [change]
+            if isinstance(change, Write) and random.random() < 0.3:
+                pieces = list(change.sectors())
             return [piece for piece in pieces if random.random() < luck]
 
         for name, states in self._names.items():

@@ -157,8 +157,13 @@ def transact(writer: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T
 
 
 def one(connection: sqlite3.Connection, query: str, *values: Any) -> Any:
-    """Return the first value of the first row."""
-    return connection.execute(query, values).fetchone()[0]
+    """Return the first value of the first row; there always is one, unless the file is damaged."""
+    row = connection.execute(query, values).fetchone()
+    if row is None:
+        error = sqlite3.DatabaseError("a row that every log has is missing")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+    return row[0]
 
 
 def used(writer: sqlite3.Connection) -> int:
