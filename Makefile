@@ -37,6 +37,7 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/endtoend.py
 
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --kills $(KILLS) --seed $(SEED)

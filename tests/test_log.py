@@ -733,6 +733,7 @@ class Told:
         self.position = position
         self.inputs: dict[str, Any] = {}
         self.begun = self.trying = self.tried = self.deaths = 0
+        self.fresh = False
         self.counts: Counter[tuple[Outcome, Code | None]] = Counter()
         self.parked: list[Parked] = []
 
@@ -833,21 +834,22 @@ class LogMachine(RuleBasedStateMachine):
     @rule(name=NAMES, trying=SMALL, tried=SMALL)
     def mark(self, name: str, trying: int, tried: int) -> None:
         if told := self.told.get(name):
-            told.trying, told.tried = trying, tried
+            told.trying, told.tried, told.fresh = trying, tried, bool(trying)
             self.log.mark(name, trying=trying, tried=tried)
 
     @rule(name=NAMES)
     def deliver(self, name: str) -> None:
         if told := self.told.get(name):
             told.deaths += told.begun
-            told.tried += bool(told.begun and told.trying)
-            told.begun = 1
+            told.tried += bool(told.begun and told.fresh)
+            told.begun, told.fresh = 1, False
             assert self.log.begin(name) == told.cursor()
 
     @rule(name=NAMES)
     def stop(self, name: str) -> None:
         if told := self.told.get(name):
             told.begun = told.trying = told.tried = told.deaths = 0
+            told.fresh = False
             self.log.end(name)
 
     @rule(name=NAMES, data=st.data())
@@ -855,6 +857,7 @@ class LogMachine(RuleBasedStateMachine):
         if told := self.told.get(name):
             told.position = data.draw(st.integers(0, len(self.events)))
             told.trying = told.tried = told.deaths = 0
+            told.fresh = False
             self.log.move(name, told.position)
 
     @rule(name=NAMES)
@@ -882,6 +885,7 @@ class LogMachine(RuleBasedStateMachine):
                 told.counts[Outcome.DROPPED, Code.DELETED_UNREAD] += lost
                 told.position = self.gone
                 told.trying = told.tried = told.deaths = 0
+                told.fresh = False
 
     @rule(name=NAMES, code=st.sampled_from([None, SLOW.code, REFUSED.code]), since=st.none() | SMALL, until=SMALL)
     def ask(self, name: str, code: Code | None, since: int | None, until: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import sys
 import time
@@ -185,6 +186,9 @@ class Reserve:
         with suppress(FileNotFoundError):
             if os.stat(self.path).st_size >= self.size:
                 return True
+        with suppress(OSError):
+            if shutil.disk_usage(self.path.parent).free < 2 * self.size:
+                return False  # an attempt would take the room that settling needs
         try:
             with self.path.open("wb") as file:
                 # What can be compressed takes no room on some file systems.

@@ -177,7 +177,7 @@ class Consumer:
             await self._mark(told[0].position)
         chunk = Chunk(told[-1].position, size=len(told))
         works = self._all_mapped(told, chunk)
-        if careful and self._careful == 0:
+        if careful and (self._careful == 0 or told[0].position == self._suspect):
             await asyncio.to_thread(self.log.mark, self.name, trying=0)
         if self.target.carries:
             chunk.inputs = self._inputs.changes(self.name)

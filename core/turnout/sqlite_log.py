@@ -68,6 +68,8 @@ __all__ = ["SqliteLog"]
 _T = TypeVar("_T")
 _logger = logging.getLogger("turnout")
 
+_EARLY, _USUAL = 50, 1000
+"""Pages in the `-wal` after which SQLite moves them into the file: while the disk is full, and otherwise."""
 _OLDEST = "SELECT first, count, at_ms, length(keys) + length(events) FROM batches ORDER BY first LIMIT ?"
 
 
@@ -89,11 +91,11 @@ class SqliteLog:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._reserve = Reserve(self.path)
         self._rows = Rows(self.path, self._select)
-        self._closed = False
+        self._closed = self._saving = False
         check_place(self.path)
         with told(self.path):
             self._writer, self._reader = self._spared(lambda: connected(self.path, self._prepare, vfs))
-        self._reserve.make()
+        self._thrifty(not self._reserve.make())
 
     def __repr__(self) -> str:
         return f"SqliteLog({str(self.path)!r})"
@@ -108,6 +110,7 @@ class SqliteLog:
         def insert(writer: sqlite3.Connection) -> int:
             if not self._reserve.make():
                 raise no_room(self.path)
+            self._thrifty(False)
             first = following = int(one(writer, LAST)) + 1
             for count, keys, events in rows:
                 row = (following, count, entries.at_ms, keys, events)
@@ -198,8 +201,10 @@ class SqliteLog:
         """
 
         def update(writer: sqlite3.Connection) -> Cursor:
-            statement = "UPDATE cursors SET deaths = deaths + begun, tried = tried + (begun AND trying), begun = 1"
-            writer.execute(f"{statement} WHERE destination = ?", (destination,))
+            # A negative `trying` was being mapped when a process before died; one that has just begun maps nothing yet.
+            statement = """UPDATE cursors SET deaths = deaths + begun, tried = tried + (begun AND trying > 0),
+                trying = -abs(trying), begun = 1 WHERE destination = ?"""
+            writer.execute(statement, (destination,))
             return self._cursor(writer, destination)
 
         return self._write(update)
@@ -400,7 +405,18 @@ class SqliteLog:
         except sqlite3.OperationalError as error:
             if not (is_full(error) and self._reserve.release()):
                 raise
+        if hasattr(self, "_writer"):
+            self._thrifty(True)
         return work()
+
+    def _thrifty(self, on: bool) -> None:
+        """Keep the `-wal` from growing into the room of the reserve while there is none: checkpoint early."""
+        if on != self._saving:
+            self._saving = on
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {_EARLY if on else _USUAL}")
+        if on:
+            with suppress(sqlite3.OperationalError):
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -419,7 +435,7 @@ class SqliteLog:
             raise LogError(f"{self.path}: there is no position {position}; the last one is {last}.")
 
     def _cursor(self, connection: sqlite3.Connection, destination: str) -> Cursor:
-        query = "SELECT position, trying, tried, deaths FROM cursors WHERE destination = ?"
+        query = "SELECT position, abs(trying), tried, deaths FROM cursors WHERE destination = ?"
         found = connection.execute(query, (destination,)).fetchone()
         if found is None:
             raise LogError(f"{self.path}: '{destination}' has no cursor. Register it first.")
