@@ -41,6 +41,7 @@ bench: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python benchmarks/chaos_order.py --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -573,3 +573,43 @@ def test_what_everybody_has_had_goes_when_the_log_fills_up(bench: Any, call: Mak
     assert log.first() > 1
     assert counts(log) == {"dropped/filtered": 120}
     log.close()
+
+
+def test_a_destination_with_too_many_dead_letters_rests_until_some_are_gone(
+    bench: Any, call: Make, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost and nothing is read meanwhile; the log says what to do."""
+    dispatcher = bench.dispatcher(deliver=settings(max_dead_letters=3))
+    accept(dispatcher, log, [call(f"bad-{number}", do="refuse") for number in range(3)])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(lambda: "it rests" in caplog.text)
+            accept(dispatcher, log, [call("good")])
+            await asyncio.sleep(0.1)
+            assert not delivery.empty()
+            assert bench.vendor.kept == []
+            log.bury([next(log.dead(DeadQuery())).id])
+            await until(delivery.empty)
+
+    asyncio.run(main())
+    assert bench.vendor.kept == ["good"]
+    assert "has 3 dead letters, as many as [deliver] max_dead_letters allows: it rests. Look at them" in caplog.text
+    assert "has 2 dead letters: it goes on" in caplog.text
+
+
+def test_too_many_dead_letters_are_noticed_at_the_start(bench: Any, call: Make, log: Log) -> None:
+    """A restart does not begin to count anew."""
+    plain = bench.dispatcher(deliver=settings())
+    accept(plain, log, [call("bad", do="refuse")])
+    deliver(plain, log)
+    accept(plain, log, [call("good")])
+    strict = bench.dispatcher(deliver=settings(max_dead_letters=1))
+
+    async def main() -> None:
+        async with delivering(strict, log) as delivery:
+            await asyncio.sleep(0.1)
+            assert not delivery.empty()
+
+    asyncio.run(main())
+    assert bench.vendor.kept == []

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from turnout import ITEMS, Batch, Config, Destination, Endpoint, Event, Item, Settings, json_body, rule
+from turnout.accepting import Acceptor, now_ms
+from turnout.config import DeliverSettings
+from turnout.deliver import Delivery
 from turnout.settings import integer
+from turnout.sqlite_log import SqliteLog
 
 Make = Callable[..., dict[str, Any]]
 
@@ -159,3 +165,25 @@ def test_limits_may_depend_on_settings() -> None:
     """`batch` may be a function of the settings."""
     assert Lazy({"size": 7, "linger": 8}).events.batch == Batch(items=7, linger_ms=8)
     assert Lazy.events.limits(Config({"size": 1, "linger": 2})) == Batch(items=1, linger_ms=2)
+
+
+def test_events_of_a_log_wait_for_each_other_too(bench: Any, call: Make, tmp_path: Path) -> None:
+    """Until a batch is full, or until its time has come; when delivery stops, they stay in the log."""
+    one_lane = DeliverSettings.configure({"lanes": 1, "poll_seconds": 0.01}, owner="[deliver]")
+
+    async def deliver(destination: Destination, ids: Sequence[str], requests: int) -> None:
+        dispatcher, stop = bench.dispatcher(destination, deliver=one_lane), asyncio.Event()
+        with closing(SqliteLog(tmp_path / "turnout.log")) as log:
+            with Acceptor(log, dispatcher.log_settings, now_ms) as acceptor:
+                acceptor.accept([dispatcher.normaliser.event(call(name)) for name in ids])
+            task = asyncio.create_task(Delivery(dispatcher, log).run(stop))
+            await until(lambda: len(bench.sent()) == requests)
+            await asyncio.sleep(0.05)
+            stop.set()
+            await task
+
+    asyncio.run(deliver(Lazy({"size": 4}), ["m-1", "m-2", "m-3"], 0))
+    assert bench.sent() == []
+    asyncio.run(deliver(Lazy({"size": 4}), ["m-4"], 1))
+    asyncio.run(deliver(Lazy({"linger": 20}), ["m-5", "m-6"], 2))
+    assert bench.sent() == [["m-1", "m-2", "m-3", "m-4"], ["m-5", "m-6"]]

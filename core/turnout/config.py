@@ -87,11 +87,11 @@ class DeliverSettings(Section):
         maximum=64,
     )
     events_at_once = integer(
-        "How many events a lane takes at a time to pack them into requests.", default=1000, minimum=1, maximum=100_000
+        "How many events a lane takes at a time to pack them into requests.", default=500, minimum=1, maximum=100_000
     )
     events_in_flight = integer(
-        "How many events of one destination are read ahead of what is settled.",
-        default=4000,
+        "How many events of one destination are read ahead of what is settled; each takes about 10 KB of memory.",
+        default=2000,
         minimum=1,
         maximum=1_000_000,
     )
@@ -101,6 +101,11 @@ class DeliverSettings(Section):
         minimum=0.0,
     )
     min_attempts = integer("How often it is tried at least before that.", default=5, minimum=1, maximum=1000)
+    max_dead_letters = integer(
+        "About how many dead letters a destination may have; then it rests until some are replayed or purged. 0: any.",
+        default=100_000,
+        minimum=0,
+    )
     grace_seconds = number("How long requests may still run when delivery is stopped.", default=10.0, minimum=0.0)
     poll_seconds = number("How often to look for new events when there are none.", default=0.05, minimum=0.001)
     mapping_seconds = number(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from turnout.exchange import Exchange
 from turnout.feed import Feed
 from turnout.inputs import Inputs
 from turnout.lane import Lane
-from turnout.log import Accepted, DeadLetter, Log, LogFull, Parked, Settlement, StoredItem
+from turnout.log import Accepted, DeadLetter, DeadQuery, Log, LogFull, Parked, Settlement, StoredItem
 from turnout.mapping import map_event
 from turnout.pacing import Breaker, RateLimit
 from turnout.plan import Plan, Settled
@@ -36,6 +35,7 @@ __all__ = ["Consumer"]
 _logger = logging.getLogger("turnout")
 _PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
 _FULL_WAIT = 2.0
+_MEND = "Look at them with `turnout dlq list`, then `turnout dlq replay` or `turnout dlq purge`."
 _DEATHS = 2
 """How many processes may die one after the other while they map the same event alone."""
 
@@ -52,7 +52,7 @@ class Consumer:
         log: Log,
         feed: Feed,
         target: Destination,
-        plan: Callable[[Any, Inputs], Plan],
+        plan: Callable[[Event | Refusal, Inputs], Plan],
         settings: Config,
         *,
         transport: Transport | None = None,
@@ -86,6 +86,10 @@ class Consumer:
         self._returned: list[str] = []
         self.filling = False
         """Whether more events are at hand than lanes have yet: they wait for full requests."""
+        self.lingers = any(endpoint.batch.linger_ms for endpoint in target.endpoints.values())
+        """Whether items of an endpoint may wait for more."""
+        self._letters = 0
+        self._overflowing = False
         self._looked = 0
         self._careful = 0
         self._suspect = 0
@@ -120,6 +124,7 @@ class Consumer:
         self._position = cursor.position
         self._inputs.restore(self.name, cursor.inputs)
         self.held = await asyncio.to_thread(self.log.waiting_users, self.name)
+        self._letters = await asyncio.to_thread(self.log.count_dead, DeadQuery(destination=self.name))
         self._looked = self.clock()
         self._careful = int(self.settings.events_in_flight) if cursor.deaths else 0
         self._suspect, self._tried = cursor.trying, cursor.tried
@@ -162,7 +167,20 @@ class Consumer:
 
     def _has_room(self) -> bool:
         on_their_way = sum(chunk.size for chunk in self._window)
-        return on_their_way < int(self.settings.events_in_flight)
+        return on_their_way < int(self.settings.events_in_flight) and not self._overflows()
+
+    def _overflows(self) -> bool:
+        """Return whether there are as many dead letters as there may be: then nothing more is read."""
+        most = int(self.settings.max_dead_letters)
+        full = 0 < most <= self._letters
+        if full is not self._overflowing:
+            self._overflowing = full
+            told = f"destination '{self.name}' has {self._letters:,} dead letters"
+            if full:
+                _logger.error("%s, as many as [deliver] max_dead_letters allows: it rests. %s", told, _MEND)
+            else:
+                _logger.warning("%s: it goes on", told)
+        return full
 
     async def _read_on(self) -> bool:
         """Read and map the next chunk, when there is one and room for it."""
@@ -211,21 +229,19 @@ class Consumer:
         The time counts for the whole chunk, so the one that is interrupted gets a second try with time of its own.
         """
         works: list[Work] = []
-        left, slow = deque(told), 0
         with Watchdog(self.settings.mapping_seconds, map_event) as watchdog:
-            while left:
-                try:
-                    work = self._mapped(left[0], chunk)
-                except TooLong:
-                    if slow == left[0].position:
-                        self._interrupted(left.popleft(), chunk)
-                    else:
-                        slow = left[0].position
-                    watchdog.again()
-                    continue
-                left.popleft()
-                if work is not None:
-                    works.append(work)
+            for one in told:
+                for more in (True, False):
+                    try:
+                        work = self._mapped(one, chunk)
+                    except TooLong:
+                        watchdog.again()
+                        if not more:
+                            self._interrupted(one, chunk)
+                        continue
+                    if work is not None:
+                        works.append(work)
+                    break
         return works
 
     def _interrupted(self, told: Accepted, chunk: Chunk) -> None:
@@ -276,12 +292,13 @@ class Consumer:
             self._settled(Settled(plan.message_id, self.name, plan.outcome, plan.reason))
 
     def _spread(self, works: Iterable[Work]) -> None:
+        lanes = self._lanes
+        count = len(lanes)
         for work in works:
-            self.lane_of(work.user).put(work)
-
-    def lane_of(self, user: str) -> Lane:
-        """Return the lane of a user."""
-        return self._lanes[zlib.crc32(user.encode("utf-8", "replace")) % len(self._lanes)]
+            # A user has one lane as long as this process lives; a restart begins with empty lanes.
+            lanes[hash(work.user) % count].queue.append(work)
+        for lane in lanes:
+            lane.wake()
 
     # Parked events
 
@@ -290,6 +307,8 @@ class Consumer:
         if self.clock() - self._looked >= 1000:
             # `turnout dlq replay` parks events from another process.
             self._looked = self.clock()
+            if self._overflowing:
+                self._letters = await asyncio.to_thread(self.log.count_dead, DeadQuery(destination=self.name))
             self.held |= await asyncio.to_thread(self.log.waiting_users, self.name)
         if not self.held or self.breaker.open:
             return False
@@ -412,6 +431,7 @@ class Consumer:
             return False
         settlement = self._settlement(chunks, results, renewed)
         await self._keep(settlement)
+        self._letters += len(settlement.dead)
         self._retrying.subtract(returned)  # not before: the log would hand them out once more
         for user in returned:
             if not self._retrying[user]:

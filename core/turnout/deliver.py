@@ -11,10 +11,8 @@ from turnout.accepting import now_ms
 from turnout.consumer import Consumer
 from turnout.dispatcher import Dispatcher
 from turnout.feed import Feed
-from turnout.inputs import Inputs
 from turnout.log import Log, LogError
 from turnout.normalise import Normaliser
-from turnout.plan import Plan
 
 __all__ = ["Delivery", "now_ms"]
 
@@ -76,15 +74,11 @@ class Delivery:
 
     def _consumer(self, name: str, feed: Feed) -> Consumer:
         dispatcher = self.dispatcher
-
-        def plan(event: object, inputs: Inputs) -> Plan:
-            return dispatcher.plan_at(name, event, inputs)  # type: ignore[arg-type]
-
         return Consumer(
             self.log,
             feed,
             dispatcher.destinations[name],
-            plan,
+            dispatcher.planner(name),
             dispatcher.deliver_settings,
             transport=dispatcher.transport,
             clock=self.clock,

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -145,6 +146,19 @@ class Dispatcher:
             plan = map_on(target, changed, inputs, self.device_id_provider)
         if self.hooks.planned:
             self._observe(event, [plan])
+        return plan
+
+    def planner(self, destination: str) -> Callable[[Event | Refusal, Inputs], Plan]:
+        """Return a function that does what `plan_at` does for this destination, without what isn't configured."""
+        target = self.destinations[destination]
+        if self.hooks.before_mapping or self.hooks.planned or target.carries:
+            return partial(self.plan_at, destination)
+
+        def plan(event: Event | Refusal, inputs: Inputs) -> Plan:
+            if isinstance(event, Refusal):
+                return self.plan_at(destination, event, inputs)
+            return map_event(target, event)
+
         return plan
 
     def _redacted(self, reason: Reason) -> Reason:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import contextlib
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,16 +32,12 @@ class Lane:
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._queue: deque[Work] = deque()
+        self.queue: deque[Work] = deque()
+        """The events to send; who adds some calls `wake`."""
         self._filled = asyncio.Event()
         self._closed = False
         self._works: dict[int, Work] = {}
         self._waiting: dict[str, int] = {}
-
-    def put(self, work: Work) -> None:
-        """Take an event to send."""
-        self._queue.append(work)
-        self._filled.set()
 
     def wake(self) -> None:
         """Look again whether there is enough to send."""
@@ -54,18 +51,53 @@ class Lane:
     async def run(self) -> None:
         """Send what is put, until `close`."""
         most = self._consumer.settings.events_at_once
-        enough = min(most, _ENOUGH)
-        while True:
-            while not self._closed and len(self._queue) < (enough if self._consumer.filling else 1):
-                self._filled.clear()
-                await self._filled.wait()
-            if self._closed:
-                return
-            await self._send([self._queue.popleft() for _ in range(min(most, len(self._queue)))])
+        while await self._gathered(min(most, _ENOUGH)):
+            await self._send([self.queue.popleft() for _ in range(min(most, len(self.queue)))])
+
+    async def _gathered(self, enough: int) -> bool:
+        """Wait until there is something to send, and for more as long as it may wait; return False after `close`."""
+        clock, since = asyncio.get_running_loop().time, None
+        while not self._closed:
+            left = None
+            if self.queue and not self._consumer.filling:
+                since = clock() if since is None else since
+                left = since + self._linger() - clock()
+            if len(self.queue) >= enough or (left is not None and left <= 0):
+                return True
+            self._filled.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._filled.wait()
+        return False
+
+    def _linger(self) -> float:
+        """Return for how many seconds what is queued may wait for more: none, when a batch is full."""
+        if not self._consumer.lingers:
+            return 0.0
+        batches = [item.endpoint.batch for work in self.queue for item in work.items]
+        full = any(number >= batch.items for batch, number in Counter(batches).items())
+        return 0.0 if full else min((batch.linger_ms for batch in batches), default=0) / 1000
 
     async def _send(self, works: Sequence[Work]) -> None:
         consumer = self._consumer
-        ready = []
+        ready = self._unheld(works) if consumer.held else works
+        self._works = {id(item): work for work in ready for item in work.items}
+        self._waiting = {}
+        for wave in waves([(work.user, tuple(work.items)) for work in ready]):
+            lines: dict[int, list[Request]] = {}
+            for request in wave:
+                lines.setdefault(id(request.endpoint), []).append(request)
+            await asyncio.gather(*(self._line(line) for line in lines.values()))
+        for work in ready:
+            if work.items:
+                self._wait(work)
+            else:
+                consumer.done(work)
+        consumer.returned([work.user for work in ready if work.parked_id])
+
+    def _unheld(self, works: Iterable[Work]) -> list[Work]:
+        """Return the events that may go out now; those of users that wait go behind what waits."""
+        consumer, ready = self._consumer, []
         for work in works:
             if work.user in consumer.held and not work.parked_id:
                 consumer.park(work, 0)
@@ -73,21 +105,10 @@ class Lane:
                 consumer.returned([work.user])
             else:
                 ready.append(work)
-        self._works = {id(item): work for work in ready for item in work.items}
-        self._waiting = {}
-        for wave in waves((work.user, list(work.items)) for work in ready):
-            lines: dict[int, list[Request]] = {}
-            for request in wave:
-                lines.setdefault(id(request.endpoint), []).append(request)
-            await asyncio.gather(*(self._line(line) for line in lines.values()))
-        for work in ready:
-            self._report(work)
-        consumer.returned([work.user for work in ready if work.parked_id])
+        return ready
 
-    def _report(self, work: Work) -> None:
-        if not work.items:
-            self._consumer.done(work)
-            return
+    def _wait(self, work: Work) -> None:
+        """Park an event of which something is left to send."""
         due = self._waiting.pop(work.user, 0)
         if work.parked_id and not due:
             return  # it stays parked as it was, behind the one before it
@@ -97,7 +118,9 @@ class Lane:
         for request in requests:
             queue = deque([request.items])
             while queue:
-                items = tuple(item for item in queue.popleft() if self._may_go(item))
+                items = queue.popleft()
+                if self._waiting or items is not request.items:
+                    items = tuple(item for item in items if self._may_go(item))
                 if items:
                     queue.extendleft(reversed(await self._try(items)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from turnout.exchange import backoff
@@ -15,6 +16,8 @@ _logger = logging.getLogger("turnout")
 _FAILURES = 5
 _SETUP_WAIT = 60.0
 _QUIET = 10.0
+_CUT = 0.7
+_LEAST = 50.0
 
 
 class Breaker:
@@ -93,10 +96,12 @@ class Breaker:
 
 
 class RateLimit:
-    """Lets so many units through in a second, at most one second's worth at once; without a rate, any number.
+    """Lets so many units through in a second, at most one second's worth at once.
 
-    `rate` falls by 30 % at `slow_down`, and after ten seconds without one comes back by 10 % at each `quiet`, at most
-    once in ten seconds and up to what was set.
+    `rate` falls by 30 % at `slow_down`, at most once a second, as what is under way meanwhile says nothing new; after
+    ten seconds without one it comes back by 10 % at each `quiet`, at most once in ten seconds and up to what was set.
+    When none was set (0), any number passes, until `slow_down` takes what passed in the last second as its measure, but
+    not less than 50 units: a destination that has had nothing to do says little about what its vendor can take.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float]) -> None:
@@ -104,26 +109,40 @@ class RateLimit:
         self.rate = rate
         self._clock = clock
         self._ready = clock()
-        self._rise = 0.0
+        self._rise = self._cut = 0.0
+        self._second, self._passed, self._before = 0, 0, 0
 
     async def take(self, units: int) -> None:
         """Wait until so many units may pass."""
+        now = self._clock()
+        self._count(int(now), units)
         if not self.rate:
             return
-        now = self._clock()
         self._ready = max(self._ready, now - 1.0)
         wait = self._ready - now
         self._ready += units / self.rate
         if wait > 0:
             await asyncio.sleep(wait)
 
+    def _count(self, second: int, units: int) -> None:
+        if second != self._second:
+            self._before = self._passed if second == self._second + 1 else 0
+            self._second, self._passed = second, 0
+        self._passed += units
+
     def slow_down(self) -> None:
         """Note that the vendor found it too much."""
-        self.rate *= 0.7
-        self._rise = self._clock() + _QUIET
+        now = self._clock()
+        self._rise = now + _QUIET
+        if now < self._cut:
+            return
+        self._cut = now + 1.0
+        if not self.rate:
+            self.rate = max(_LEAST / _CUT, float(self._before), float(self._passed))
+        self.rate = max(self.rate * _CUT, min(self.limit / 10, _LEAST) if self.limit else _LEAST)
 
     def quiet(self) -> None:
         """Note that the vendor has had nothing against it for a while."""
-        if self.rate < self.limit and self._clock() >= self._rise:
-            self.rate = min(self.limit, self.rate * 1.1)
+        if (self.rate < self.limit or not self.limit) and self.rate and self._clock() >= self._rise:
+            self.rate = min(self.limit or math.inf, self.rate * 1.1)
             self._rise = self._clock() + _QUIET
