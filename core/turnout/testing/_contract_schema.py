@@ -1,0 +1,113 @@
+"""Checks of what a destination states about itself: entry point, settings, rules."""
+
+from __future__ import annotations
+
+import re
+
+from turnout.destination import Rule, declared_endpoints, declared_rules
+from turnout.endpoint import Endpoint
+from turnout.errors import PluginError, SettingsError
+from turnout.plugins import DESTINATIONS, PLUGIN_API, load
+from turnout.settings import SettingDoc, Settings, describe
+from turnout.testing._contract_subject import Subject
+from turnout.testing._contract_words import Broken, NothingToSee
+
+__all__ = [
+    "is_found_by_its_entry_point",
+    "rules_are_documented",
+    "secrets_are_marked",
+    "settings_are_documented",
+]
+
+_SECRETIVE = {"credential", "credentials", "key", "passphrase", "passwd", "password", "pwd", "secret", "token"}
+_ENTRY_POINT = '[project.entry-points."turnout.destinations"]'
+
+
+def is_found_by_its_entry_point(subject: Subject) -> None:
+    """Load the destination as a user's turnout would, and look at what it says of itself."""
+    try:
+        kind = load(DESTINATIONS, subject.name)
+    except PluginError as error:
+        mend = f'State it in pyproject.toml, {_ENTRY_POINT}: {subject.name} = "module:Class", and install once more.'
+        raise Broken(str(error), mend, where=f"entry point '{subject.name}'") from None
+    if kind.api != PLUGIN_API:
+        raise Broken(f"its class states api = {kind.api}", f"Write api = {PLUGIN_API}.", where="attribute 'api'")
+    if not (kind.__doc__ or "").strip():
+        mend = 'Begin the class with """Acme Analytics, through its Events API.""": it is the head of its page.'
+        raise Broken(f"the class {kind.__name__} has no docstring", mend, where=f"class {kind.__name__}")
+
+
+def rules_are_documented(subject: Subject) -> None:
+    """Look for rules without a docstring, and for ids that two rules share."""
+    seen: dict[str, Rule] = {}
+    for one in declared_rules(subject.kind):
+        if one.id in seen:
+            mend = "Name each rule's function as its attribute, one function for each."
+            raise Broken(f"two rules have the id '{one.id}'", mend, where=f"rule '{one.id}'")
+        seen[one.id] = one
+        if not one.doc.strip():
+            mend = "Say in its docstring what becomes what: 'A page call with a name becomes `Viewed <name> Page`.'"
+            raise Broken(f"the rule '{one.id}' has no docstring", mend, where=f"rule '{one.id}'")
+
+
+def settings_are_documented(subject: Subject) -> None:
+    """Look at each setting's sentence, and give each default as a value."""
+    own = own_settings(subject)
+    for one in own:
+        if not one.doc.strip():
+            mend = f'Give it one: {one.name} = text("The project\'s API key.", …), or metadata={{"doc": …}}.'
+            raise Broken(f"the setting '{one.name}' has no documentation", mend, where=f"setting '{one.name}'")
+        _check_default(subject, one)
+
+
+def _check_default(subject: Subject, one: SettingDoc) -> None:
+    if one.required or one.default is None:
+        return
+    try:
+        subject.kind.settings.configure({one.name: one.default}, environ={})
+    except SettingsError as error:
+        for line in error.errors.get(one.name, ()):
+            mend = "Choose a default that is valid, or make the setting required."
+            raise Broken(f"its own default is refused: {line}", mend, where=f"setting '{one.name}'") from None
+
+
+def secrets_are_marked(subject: Subject) -> None:
+    """Look for settings whose name or use says that they are secret, and that aren't marked so."""
+    own = own_settings(subject)
+    fields = subject.kind.settings().load_fields
+    used = _authenticating(subject)
+    for one in own:
+        told = fields[one.name].metadata.get("secret")
+        place = used.get(one.name)
+        if place and not one.secret:
+            mend = f"Mark it: {one.name} = text(…, secret=True)."
+            raise Broken(f"'{one.name}' authenticates {place}, and is not secret", mend, where=f"setting '{one.name}'")
+        if told is None and _holds_text(one) and _SECRETIVE & set(_words(one.name)):
+            mend = f"Mark it: {one.name} = text(…, secret=True); if it is none, say so: secret=False."
+            raise Broken(f"'{one.name}' sounds secret and isn't marked", mend, where=f"setting '{one.name}'")
+
+
+def _words(name: str) -> list[str]:
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower().split("_")
+
+
+def _holds_text(one: SettingDoc) -> bool:
+    return not one.choices and not isinstance(one.default, bool | int | float)
+
+
+def _authenticating(subject: Subject) -> dict[str, str]:
+    """Return the settings that stand in `authorization` as its secret part, each with its endpoint."""
+    found = {}
+    for endpoint in declared_endpoints(subject.kind):
+        if isinstance(endpoint, Endpoint) and endpoint.auth and endpoint.auth.names:
+            found[endpoint.auth.names[-1]] = f"the endpoint '{endpoint.name}'"
+    return found
+
+
+def own_settings(subject: Subject) -> list[SettingDoc]:
+    """Return the destination's settings without core's; raises `NothingToSee` when it has none."""
+    core = Settings().load_fields
+    own = [one for one in describe(subject.kind.settings) if one.name not in core]
+    if not own:
+        raise NothingToSee("The destination has no settings of its own.")
+    return own
