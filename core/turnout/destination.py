@@ -18,7 +18,7 @@ from turnout.platforms import PLATFORMS, SERVER, platform_of
 from turnout.plugins import DESTINATIONS, installed, load
 from turnout.settings import Config, Settings, redact
 
-__all__ = ["Destination", "Made", "Rule", "load_destination", "origin", "rule"]
+__all__ = ["Destination", "Made", "Rule", "load_destination", "origin", "rebuilt", "rule"]
 
 Made = Item | Iterable[Item] | None
 """What a rule gives back: one item, several (a list, or a generator that yields them), or nothing."""
@@ -237,17 +237,18 @@ class Destination:
     def twin(self) -> Destination:
         """Return the same destination with every secret replaced by `***`, for showing what it makes."""
         if self._twin is None:
-            self._twin = _rebuild(type(self), self.id, self.config.masked())
+            self._twin = rebuilt(type(self), self.id, self.config.masked())
         return self._twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.id, self.config)
+        return rebuilt, (type(self), self.id, self.config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} destination '{self.id}'>"
 
 
-def _rebuild(kind: type[Destination], id: str, config: Config) -> Destination:  # noqa: A002
+def rebuilt(kind: type[Destination], id: str, config: Config) -> Destination:  # noqa: A002
+    """Return the destination of this class with settings that were checked before."""
     made = object.__new__(kind)
     made.id = id
     made._configure(config)

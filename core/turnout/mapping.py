@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -18,10 +20,21 @@ from turnout.platforms import platform_of
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import redact
 
-__all__ = ["gate", "map_event", "map_on", "rebound", "showable"]
+__all__ = ["gate", "map_event", "map_on", "quietly", "rebound", "showable"]
 
 _logger = logging.getLogger("turnout")
+_quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
 _PLANNED = Outcome.PLANNED  # reading a member of an enum costs as much as four calls
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside, what a mapping raises or leaves out stands in its plan and is not logged: it is only tried."""
+    before = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
 
 
 def gate(name: str, event: Event) -> Reason | None:
@@ -134,6 +147,8 @@ def _collect(made: Any, rule: str, items: list[Item], destination: Destination, 
 
 
 def _tell(note: Note, destination: Destination, plan: Plan) -> None:
+    if _quiet.get():
+        return
     text = redact(note.message, destination.config.secret_values)
     place = f" ({note.path})" if note.path else ""
     _logger.warning("%s at %s: %s%s", plan.message_id, destination.id, text, place)
@@ -204,6 +219,7 @@ def _blame(destination: Destination, rule: str, error: BaseException) -> Reason:
     text = redact(f"{kind}: {error}", destination.config.secret_values)
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate would break whatever writes the reason
     message = f"{where} of destination '{destination.id}' ({origin(type(destination))}) raised {text}"
-    _logger.error("%s", message)
+    if not _quiet.get():
+        _logger.error("%s", message)
     bad = isinstance(error, _BadResult)
     return Reason(Code.PLUGIN_BAD_RESULT if bad else Code.PLUGIN_RAISED, message)
