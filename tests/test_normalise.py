@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import good_events, json_values
 
 from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.normalise import Limits, Normaliser
 from turnout.reasons import Code
+from turnout.testing.strategies import good_events, json_values
 
 NOW = datetime(2024, 5, 17, 8, 30, 0, 123456, tzinfo=UTC)
 BASE: dict[str, Any] = {"type": "track", "event": "Sold", "userId": "u-1"}

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from jsonschema import Draft202012Validator
-from strategies import events, good_events, times
 
 from turnout import _coerce, _times
 from turnout.errors import Refusal
 from turnout.event import Context, Event
 from turnout.normalise import Normaliser
 from turnout.reasons import Code
+from turnout.testing.strategies import events, good_events, times
 from turnout_specs import CALL_TYPES, schema, validator
 
 NORMALISER = Normaliser()

@@ -1,17 +1,37 @@
-"""Hypothesis strategies: events as senders write them, slightly broken ones, and hostile ones."""
+"""Hypothesis strategies: events as senders write them, slightly broken ones, and hostile ones.
+
+They are made from the JSON Schemas of the common spec. They need the extra `turnout[testing]`.
+
+    @given(good_events)
+    def test_every_event_gets_an_outcome(event):
+        (plan,) = Dispatcher([Acme({"api_key": "k-1"})]).plan(event)
+        assert plan.outcome is not Outcome.FAILED
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from turnout_specs import CALL_TYPES, schema
 
-__all__ = ["bad_events", "events", "good_events", "json_values", "texts", "times", "usual_events"]
+__all__ = [
+    "bad_events",
+    "events",
+    "good_events",
+    "hostile_events",
+    "hostile_values",
+    "json_values",
+    "texts",
+    "times",
+    "usual_events",
+]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+"""Short texts of any characters."""
 numbers = st.one_of(
     st.integers(-5, 5),
     st.integers(-(2**70), 2**70),
@@ -24,6 +44,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
+"""Any JSON value."""
 objects = st.dictionaries(texts, json_values, max_size=4)
 
 _digits = st.integers(0, 99)
@@ -59,6 +80,7 @@ times = st.one_of(
         st.sampled_from(["", "Z", "z", " Z", "+01", "+0130", "-01:30", "+24:00", "+1", "x"]),
     ),
 )
+"""Times as senders write them, and texts that are nearly times."""
 
 _USUAL_TIME = st.datetimes().map(lambda time: time.isoformat() + "Z")
 
@@ -127,7 +149,13 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-_hostile = st.one_of(json_values, times, st.sampled_from(["12", "1e5", ".", "١٢", "1e999", True, 1.0, [], {}]))
+_ODD: list[Any] = [
+    *("12", "1e5", ".", "-0", "١٢", "1e999", "NaN", "Infinity", " ", "\x00", "\u202e", "😀", "x" * 5000, "2016-02"),
+    *(True, False, 0, -1, 1.0, 0.1, 1e308, -1e308, 5e-324, 2**53 + 1, 2**63, 10**40),
+    *([], {}, [[]], [{}], [None], [[[[[["deep"]]]]]], {"": None}, {"a.b": {"$set": []}}),
+]
+hostile_values = st.one_of(st.sampled_from(_ODD).map(copy.deepcopy), json_values, times)
+"""Values that are legal somewhere in an event, and that nobody expects there."""
 
 
 @st.composite
@@ -135,7 +163,7 @@ def _mutated(draw: st.DrawFn) -> dict[str, Any]:
     event = copy.deepcopy(draw(good_events))
     for _ in range(draw(st.integers(1, 2))):
         container, key = draw(st.sampled_from(_places(event)))
-        container[key] = draw(_hostile)
+        container[key] = draw(hostile_values)
     return event
 
 
@@ -144,7 +172,7 @@ def _wild(draw: st.DrawFn) -> dict[str, Any]:
     call_type = draw(st.sampled_from(CALL_TYPES))
     whole = schema(call_type)
     keys = sorted({*whole["$defs"]["urn:turnout:spec:common"]["properties"], *whole["properties"]})
-    event = draw(st.dictionaries(st.sampled_from(keys), _hostile, max_size=6))
+    event = draw(st.dictionaries(st.sampled_from(keys), hostile_values, max_size=6))
     return {**event, "type": call_type}
 
 
@@ -152,3 +180,24 @@ bad_events = st.one_of(_mutated(), _wild())
 """Events in which anything may be wrong."""
 
 events = st.one_of(good_events, bad_events)
+
+
+def hostile_events(bases: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for events that look like one of `bases`, with up to five values that nobody expects.
+
+    Nothing is changed in `bases`. Take events with the keys that a mapping reads, such as those of its cases.
+    """
+    return st.sampled_from(list(bases)).flatmap(_spoilt)
+
+
+@st.composite
+def _spoilt(draw: st.DrawFn, base: Mapping[str, Any]) -> dict[str, Any]:
+    event = copy.deepcopy(dict(base))
+    for _ in range(draw(st.integers(1, 5))):
+        inner = [place for place in _places(event) if place[1] != "type"]
+        container, key = draw(st.sampled_from(inner))
+        if isinstance(container, dict) and draw(st.integers(0, 4)) == 0:
+            del container[key]
+        else:
+            container[key] = draw(hostile_values)
+    return event
