@@ -164,7 +164,8 @@ def trial(name: str, urls: Sequence[str], watched: Sequence[int], count: int) ->
         log = Path(folder) / "bench.log"
         rate, memory = _alone(accepted, log, count)
         found = {"set-up": name, "events": count, "accepted/s": rate, "MB accepting": memory}
-        return found | _alone(delivered, log, urls, watched) | {"log MB": log.stat().st_size / 1e6}
+        figures: dict[str, float] = _alone(delivered, log, urls, watched)
+        return found | figures | {"log MB": log.stat().st_size / 1e6}
 
 
 def _alone(function: Callable[..., Any], *arguments: object) -> Any:

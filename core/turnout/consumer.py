@@ -192,11 +192,11 @@ class Consumer:
         if careful:
             told = told[:1]
             self._careful -= 1
-            await self._mark(told[0].position)
+            self._mark(told[0].position)
         chunk = Chunk(told[-1].position, size=len(told))
         works = self._all_mapped(told, chunk)
-        if careful and (self._careful == 0 or told[0].position == self._suspect):
-            await asyncio.to_thread(self.log.mark, self.name, trying=0)
+        if careful:
+            self.log.mark(self.name, trying=0)
         if self.target.carries:
             chunk.inputs = self._inputs.changes(self.name)
         self._position = chunk.last
@@ -212,16 +212,17 @@ class Consumer:
             for lane in self._lanes:
                 lane.wake()
 
-    async def _mark(self, position: int) -> None:
+    def _mark(self, position: int) -> None:
         """Write down which event is being mapped: a process that dies of it finds out at its next start.
 
         After a death, events are mapped one by one for a while; one that two processes in a row were mapping when they
         died is not tried again. So an event that kills takes three processes with it, and a process that is killed from
-        outside takes no event.
+        outside takes no event. It is done here and now, not in a thread: nothing else may happen between the mark and
+        the mapping that it is about.
         """
         tried = self._tried if position == self._suspect else 0
         if tried < _DEATHS:
-            await asyncio.to_thread(self.log.mark, self.name, trying=position, tried=tried)
+            self.log.mark(self.name, trying=position, tried=tried)
 
     def _all_mapped(self, told: Sequence[Accepted], chunk: Chunk) -> list[Work]:
         """Return what has to be sent for the events of a chunk; a mapping that doesn't come back is interrupted.

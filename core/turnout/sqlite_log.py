@@ -22,7 +22,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -215,14 +215,17 @@ class SqliteLog:
         self._write(lambda writer: writer.execute(statement, (destination,)))
 
     def mark(self, destination: str, *, trying: int, tried: int = 0) -> None:
-        """Write down that an event is about to be mapped alone; 0: that none is any more."""
+        """Write down that an event is about to be mapped alone; 0: that none is any more.
+
+        It outlives this process, but not a power cut: it is there for the death of the process, and costs no sync.
+        """
 
         def update(writer: sqlite3.Connection) -> None:
             self._cursor(writer, destination)
             statement = "UPDATE cursors SET trying = ?, tried = ? WHERE destination = ?"
             writer.execute(statement, (trying, tried, destination))
 
-        self._write(update)
+        self._write(update, synced=False)
 
     def move(self, destination: str, position: int) -> None:
         """Set a cursor, also back: what lies behind it is delivered once more. Parked events stay.
@@ -390,13 +393,23 @@ class SqliteLog:
             self._check_open()
             return self._reader.execute(query, values).fetchall()
 
-    def _write(self, work: Callable[[sqlite3.Connection], _T], *, spare: bool = True) -> _T:
+    def _write(self, work: Callable[[sqlite3.Connection], _T], *, spare: bool = True, synced: bool = True) -> _T:
         """Return what `work` does in one transaction, with the help of the reserve when the disk is full."""
         with self._writing, told(self.path):
             self._check_open()
             if not spare:
                 return transact(self._writer, work)
-            return self._spared(lambda: transact(self._writer, work))
+            with nullcontext() if synced else self._unsynced():
+                return self._spared(lambda: transact(self._writer, work))
+
+    @contextmanager
+    def _unsynced(self) -> Iterator[None]:
+        """Let commits go without a sync. NORMAL, since OFF would leave out those of a checkpoint as well."""
+        self._writer.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._writer.execute("PRAGMA synchronous = FULL")
 
     def _spared(self, work: Callable[[], _T]) -> _T:
         """Return what `work` does; when the disk is full, the reserve is given up for it."""
