@@ -26,6 +26,7 @@ __all__ = ["main"]
 _LAZY = {
     "dlq": "turnout._logcommands:dlq",
     "log": "turnout._logcommands:log",
+    "new": "turnout._newcommand:new",
     "replay": "turnout._logcommands:replay",
 }
 """Commands that are imported when they are asked for, each with its module and its name there."""
