@@ -1,19 +1,19 @@
 """The pytest plugin: case files become tests, each with one JSON snapshot of its whole plan.
 
-A case is a JSON file in a folder `cases/<destination>/`:
+A case is a JSON or YAML file in a folder `cases/<destination>/`, or anywhere below it:
 
     {"doc": "what it shows", "settings": {"api_key": "…"}, "event": {…}}
 
 `events` holds several; `destination` names another plugin than the folder does; `now` is the time that the clock
-shows (default 2026-01-01T00:00:00Z). The plan is compared with `__snapshots__/<name>.json` beside it. To write or
-renew snapshots: `pytest --snapshot-update`; a snapshot without a case fails the collection of its folder.
+shows (default 2026-01-01T00:00:00Z). The plan is compared with `__snapshots__/<name>.json` beside it, as it is by
+`turnout check`. To write or renew snapshots: `pytest --snapshot-update`, or `turnout check --update`; a snapshot
+without a case fails the collection of its folder.
 
 The plugin is a module outside the package, with late imports, so that coverage of turnout stays true.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,18 @@ import pytest
 
 __all__: list[str] = []
 
-_FOLDER = "cases"
-_SNAPSHOTS = "__snapshots__"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_SEEN = pytest.StashKey[dict[Path, list[Path]]]()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect `cases/<destination>/<name>.json`, and look at the snapshots, so that none outlives its case."""
-    folder = file_path.parent
-    if file_path.suffix == ".json" and folder.parent.name == _FOLDER:
+    """Collect the cases, and look at the snapshots, so that none outlives its case."""
+    if "cases" not in file_path.parts:
+        return None
+    from turnout._casefiles import is_case, is_snapshot
+
+    if is_case(file_path):
         return CaseFile.from_parent(parent, path=file_path)
-    if folder.name == _SNAPSHOTS and folder.parent.parent.name == _FOLDER:
+    if is_snapshot(file_path):
         return SnapshotFile.from_parent(parent, path=file_path)
     return None
 
@@ -42,10 +43,11 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         """Yield the test of this case; fail when its folder holds a snapshot without a case."""
-        if not _NAME.fullmatch(self.path.stem):
-            raise self.CollectError(
-                f"{self.path.name}: call a case in small letters, digits and _, as in order_split.json."
-            )
+        from turnout._casefiles import fault
+
+        wrong = fault(self.path)
+        if wrong is not None:
+            raise self.CollectError(wrong)
         _check_orphans(self, self.path.parent)
         yield CaseTest.from_parent(self, name=self.path.stem, callobj=_make_test(self.path))
 
@@ -55,21 +57,32 @@ class SnapshotFile(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         """Fail when this snapshot has no case, also when none is left in its folder that could notice."""
-        if not (self.path.parent.parent / self.path.name).is_file():
-            _check_orphans(self, self.path.parent.parent)
+        folder = self.path.parent.parent
+        if self.path in _orphans(self, folder):
+            _check_orphans(self, folder)
         return []
 
 
 def _check_orphans(collector: pytest.File, folder: Path) -> None:
-    orphans = [one for one in sorted((folder / _SNAPSHOTS).glob("*")) if not (folder / one.name).is_file()]
-    if not orphans:
+    found = _orphans(collector, folder)
+    if not found:
         return
     if collector.config.getoption("update_snapshots", default=False):
-        for one in orphans:
+        for one in found:
             one.unlink(missing_ok=True)
         return
-    listed = ", ".join(one.name for one in orphans)
-    raise collector.CollectError(f"{folder / _SNAPSHOTS} has snapshots without a case: {listed}. Delete them.")
+    listed = ", ".join(one.name for one in found)
+    raise collector.CollectError(f"{found[0].parent} has snapshots without a case: {listed}. Delete them.")
+
+
+def _orphans(collector: pytest.File, folder: Path) -> list[Path]:
+    """Return the orphans of a folder; it is looked at once, however many cases it has."""
+    from turnout._casefiles import orphans
+
+    seen = collector.session.stash.setdefault(_SEEN, {})
+    if folder not in seen:
+        seen[folder] = orphans(folder)
+    return seen[folder]
 
 
 class CaseTest(pytest.Function):
@@ -88,7 +101,7 @@ def _make_test(path: Path) -> Any:
 
         wrong = ""
         try:
-            plans = Case.load(path).plan()
+            plans = Case.load(path).pinned()
         except ConfigError as error:
             wrong = str(error)
         if wrong:
@@ -113,10 +126,16 @@ def _extension() -> type[Any]:
 
         @classmethod
         def dirname(cls, *, test_location: Any) -> str:
-            return str(Path(test_location.filepath).parent / _SNAPSHOTS)
+            return str(_snapshot(test_location).parent)
 
         @classmethod
         def get_snapshot_name(cls, *, test_location: Any, index: Any = 0) -> str:
-            return Path(test_location.filepath).stem
+            return _snapshot(test_location).stem
 
     return CaseSnapshot
+
+
+def _snapshot(test_location: Any) -> Path:
+    from turnout._casefiles import snapshot_of
+
+    return snapshot_of(Path(test_location.filepath))

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from turnout._casefiles import destination_of
 from turnout._times import parse
-from turnout.destination import load_destination
+from turnout.config import DeliverSettings, LogSettings, SendSettings
+from turnout.destination import Destination, load_destination
 from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, did_you_mean
 from turnout.inputs import Inputs
-from turnout.strictjson import load_object
+from turnout.settings import Config
+from turnout.strictjson import load_file
 
-__all__ = ["Case", "dump"]
+__all__ = ["Case", "Pinned", "Plans", "dump"]
 
-_KEYS = ("doc", "rules", "destination", "settings", "event", "events", "now")
+_KEYS = ("doc", "rules", "destination", "settings", "profile", "profiles", "event", "events", "now")
 _NOW = "2026-01-01T00:00:00Z"
+
+Plans = list[dict[str, Any]]
+"""One plan for each event and destination, as `turnout plan` writes it."""
+Pinned = Plans | dict[str, Plans]
+"""What a snapshot holds: plans, or for a case with several profiles the plans of each by its name."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -29,44 +39,52 @@ class Case(msgspec.Struct, frozen=True):
     path: Path
     destination: str
     settings: dict[str, Any]
+    """The settings, laid over those of the profile if the case names one."""
     events: list[Any]
     now: datetime
     doc: str = ""
     rules: tuple[str, ...] = ()
     """The ids of the rules that the case is about."""
+    profile: str = ""
+    """The name of the settings profile, empty when there is none."""
+    variants: tuple[Case, ...] = ()
+    """The same case with each of its `profiles`; empty for a case that has not several."""
 
     @classmethod
     def load(cls, path: Path) -> Case:
         """Return the case in a file; raises `ConfigError` that names the file and the key."""
-        told = load_object(path, "case")
+        told = load_file(path, "case")
         for key in told:
             if key not in _KEYS:
                 raise ConfigError(f"{path}: '{key}' is no key of a case.{did_you_mean(key, _KEYS)}")
-        if ("event" in told) == ("events" in told):
-            raise ConfigError(f"{path}: a case has either 'event' or 'events'.")
-        events = told["events"] if "events" in told else [told["event"]]
-        if not isinstance(events, list) or not events:
-            raise ConfigError(f"{path}: 'events' must be a list with at least one event.")
-        settings = told.get("settings", {})
-        now = parse(str(told.get("now", _NOW)))
-        if now is None:
-            raise ConfigError(f"{path}: 'now' must be a time such as {_NOW}.")
-        destination, doc = told.get("destination", path.parent.name), told.get("doc", "")
+        destination, doc = told.get("destination", destination_of(path)), told.get("doc", "")
         if not isinstance(destination, str) or not isinstance(doc, str):
             raise ConfigError(f"{path}: 'destination' and 'doc' must be strings.")
-        rules = told.get("rules", [])
-        if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
-            raise ConfigError(f"{path}: 'rules' must be a list of strings.")
-        return cls(path, destination, settings, events, now, doc, tuple(rules))
+        settings = told.get("settings", {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{path}: 'settings' must be an object.")
+        rules = tuple(_strings(told, "rules", path))
+        case = cls(path, destination, settings, _events(told, path), _now(told, path), doc, rules)
+        return _with_profiles(case, told)
 
-    def dispatcher(self) -> Dispatcher:
-        """Return a dispatcher with the destination of this case; raises `ConfigError` for wrong settings."""
-        destination = load_destination(self.destination)(self.settings, id=self.destination, environ={})
-        return Dispatcher([destination], clock=lambda: self.now, new_id=_hash)
+    def each(self) -> tuple[Case, ...]:
+        """Return the case for each of its profiles; the case itself when it has not several."""
+        return self.variants or (self,)
 
-    def plan(self) -> list[dict[str, Any]]:
-        """Return the plan of each event, as `turnout plan` writes it."""
-        dispatcher, inputs = self.dispatcher(), Inputs()
+    def dispatcher(self, load: Callable[[str], type[Destination]] = load_destination) -> Dispatcher:
+        """Return a dispatcher with the destination of this case; raises `ConfigError` for wrong settings.
+
+        A case with several profiles has no dispatcher of its own: ask those that `each` returns. `load` finds the
+        destination's class.
+        """
+        if self.variants:
+            raise ConfigError(f"{self.path}: the case has several profiles. Take each of its variants.")
+        destination = load(self.destination)(self.settings, id=self.destination, environ={})
+        return Dispatcher([destination], clock=lambda: self.now, new_id=_hash, **_sections())
+
+    def plan(self, dispatcher: Dispatcher | None = None) -> Plans:
+        """Return the plan of each event, as `turnout plan` writes it; `dispatcher` is one for equal settings."""
+        dispatcher, inputs = dispatcher or self.dispatcher(), Inputs()
         return [
             plan.to_dict()
             for event in self.events
@@ -74,11 +92,76 @@ class Case(msgspec.Struct, frozen=True):
             for plan in plans
         ]
 
+    def pinned(self, dispatcher: Callable[[Case], Dispatcher] | None = None) -> Pinned:
+        """Return what the snapshot of this case has to hold; `dispatcher` gives one for a case (default: its own)."""
+        make = dispatcher or Case.dispatcher
+        if not self.variants:
+            return self.plan(make(self))
+        return {variant.profile: variant.plan(make(variant)) for variant in self.variants}
+
+
+def dump(pinned: Pinned) -> str:
+    """Return plans as the text of a snapshot: JSON with two blanks, a line for each value."""
+    return json.dumps(pinned, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _events(told: dict[str, Any], path: Path) -> list[Any]:
+    if ("event" in told) == ("events" in told):
+        raise ConfigError(f"{path}: a case has either 'event' or 'events'.")
+    events = told["events"] if "events" in told else [told["event"]]
+    if not isinstance(events, list) or not events:
+        raise ConfigError(f"{path}: 'events' must be a list with at least one event.")
+    return events
+
+
+def _now(told: dict[str, Any], path: Path) -> datetime:
+    now = parse(str(told.get("now", _NOW)))
+    if now is None:
+        raise ConfigError(f"{path}: 'now' must be a time such as {_NOW}.")
+    return now
+
+
+def _strings(told: dict[str, Any], key: str, path: Path) -> list[str]:
+    given = told.get(key, [])
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise ConfigError(f"{path}: '{key}' must be a list of strings.")
+    return given
+
+
+def _with_profiles(case: Case, told: dict[str, Any]) -> Case:
+    """Return the case with the settings of its profile, or with a variant for each of its profiles."""
+    if "profile" not in told and "profiles" not in told:
+        return case
+    from turnout._profiles import Profiles
+
+    names = _profile_names(case.path, told)
+    profiles, schema = Profiles(case.path), load_destination(case.destination).settings
+    variants = []
+    for name in names:
+        settings = schema.overlay(profiles.settings(name, schema), case.settings)
+        variants.append(msgspec.structs.replace(case, settings=settings, profile=name))
+    return variants[0] if "profile" in told else msgspec.structs.replace(case, variants=tuple(variants))
+
+
+def _profile_names(path: Path, told: dict[str, Any]) -> list[str]:
+    if "profile" in told and "profiles" in told:
+        raise ConfigError(f"{path}: a case has either 'profile' or 'profiles'.")
+    if "profile" in told:
+        if not isinstance(told["profile"], str):
+            raise ConfigError(f"{path}: 'profile' must be the name of a settings profile.")
+        return [told["profile"]]
+    names = _strings(told, "profiles", path)
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"{path}: 'profiles' must name at least one settings profile, and none twice.")
+    return names
+
+
+@functools.cache
+def _sections() -> dict[str, Config]:
+    """Return the sections of a configuration at their defaults; a suite needs them for thousands of dispatchers."""
+    kinds = {"send": SendSettings, "log": LogSettings, "deliver": DeliverSettings}
+    return {name: kind.configure({}, owner=f"[{name}]") for name, kind in kinds.items()}
+
 
 def _hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
-
-
-def dump(plans: list[dict[str, Any]]) -> str:
-    """Return plans as the text of a snapshot: JSON with two blanks, a line for each value."""
-    return json.dumps(plans, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
