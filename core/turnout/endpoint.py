@@ -254,7 +254,8 @@ class Endpoint:
 
     `url` is a template in which `{name}` stands for a setting, or a function of the settings. `body` is the
     envelope, `batch` its limits (or a function of the settings), `read` turns an answer into one verdict for each
-    item (by default, judged by the status alone). `doc` is one sentence for the generated page.
+    item (by default, judged by the status alone). `doc` is one sentence for the generated page. `keyed=False` says
+    that the vendor has no key by which it recognises an item that it gets twice.
 
     Inside a configured destination the attribute is *bound*: it knows the settings, and `base_url`, when set,
     has replaced scheme and host.
@@ -275,6 +276,7 @@ class Endpoint:
         batch: Batch | Callable[[Config], Batch] | None = None,
         read: Reader = read_status,
         doc: str = "",
+        keyed: bool = True,
     ) -> None:
         self.method = method
         self.url = url
@@ -284,6 +286,7 @@ class Endpoint:
         self.limits = batch or Batch()
         self.read = read
         self.doc = doc
+        self.keyed = keyed
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -316,6 +319,7 @@ class BoundEndpoint(Endpoint):
             batch=plain.limits,
             read=plain.read,
             doc=plain.doc,
+            keyed=plain.keyed,
         )
         self.name = plain.name
         self.owner = owner

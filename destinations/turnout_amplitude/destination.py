@@ -134,6 +134,7 @@ class Amplitude(
         body=form_body({"api_key": setting("api_key"), "identification": ITEMS, "options": {"min_id_length": 1}}),
         batch=Batch(items=2000, bytes=1_000_000),
         read=read_form,
+        keyed=False,
         doc="User properties and group membership. AMP-HTTP-03, AMP-HTTP-09.",
     )
     groupidentify = Endpoint(
@@ -142,6 +143,7 @@ class Amplitude(
         body=form_body({"api_key": setting("api_key"), "identification": ITEMS}),
         batch=Batch(items=1024, bytes=1_000_000),
         read=read_form,
+        keyed=False,
         doc="Group properties. AMP-HTTP-04.",
     )
     mobile_groupidentify = Endpoint(
@@ -150,6 +152,7 @@ class Amplitude(
         body=form_body({"api_key": setting("api_key"), "identification": ITEMS}),
         batch=Batch(items=1024, bytes=1_000_000),
         read=read_form,
+        keyed=False,
         doc="Group properties from Android in device mode, always in the US. AMP-HTTP-04, AMP-HTTP-07.",
     )
     usermap = Endpoint(
@@ -158,6 +161,7 @@ class Amplitude(
         body=form_body({"api_key": setting("api_key"), "mapping": ITEMS}),
         batch=Batch(items=2000, bytes=1_000_000),
         read=read_form,
+        keyed=False,
         doc="Alias and unmapping. AMP-HTTP-05.",
     )
     deletions = Endpoint(
@@ -166,6 +170,7 @@ class Amplitude(
         body=json_body({"user_ids": ITEMS, "requester": "turnout", "ignore_invalid_id": "true"}),
         auth=basic("api_key", "secret_key"),
         batch=Batch(items=100),
+        keyed=False,
         doc="User deletion, on the analytics host. AMP-HTTP-08, AMP-DEL-01.",
     )
 

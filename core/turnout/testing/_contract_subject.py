@@ -1,27 +1,81 @@
-"""What the contract suite looks at: an installed destination, made with valid settings."""
+"""What the contract suite looks at: an installed destination, configured in many ways, with events and cases for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from turnout.cases import Case
 from turnout.destination import Destination
-from turnout.errors import PluginError
+from turnout.dispatcher import Dispatcher
+from turnout.endpoint import Item
+from turnout.errors import ConfigError, PluginError
+from turnout.event import Event
+from turnout.plan import Plan
 from turnout.plugins import DESTINATIONS, Plugin, installed, load
+from turnout.reasons import Outcome
+from turnout.testing import _contract_events as events
+from turnout.testing._contract_settings import main_variants, single_variants, valid_settings
 from turnout.testing._contract_words import NothingToSee
 
-__all__ = ["Subject"]
+__all__ = ["NOW", "Entry", "Pinned", "Subject", "place_of", "rules_of", "seen"]
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_CASES_OF_A_RULE = 3
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing to look at: an event, mapped by a configured destination."""
+
+    words: str
+    """Where it comes from, for messages."""
+    settings: dict[str, Any]
+    dispatcher: Dispatcher
+    event: dict[str, Any]
+
+    @property
+    def destination(self) -> Destination:
+        """The destination."""
+        return next(iter(self.dispatcher.destinations.values()))
+
+    def plan(self, event: Mapping[str, Any] | Event | None = None) -> Plan:
+        """Return what the destination makes of the event, or of another one."""
+        return self.dispatcher.plan(self.event if event is None else event)[0]
+
+
+class Pinned(msgspec.Struct, frozen=True):
+    """A case with its plans; `fault` says why there are none."""
+
+    case: Case | None
+    path: Path
+    plans: list[dict[str, Any]] = []
+    fault: str = ""
+
+    @property
+    def rules(self) -> set[str]:
+        """The ids of the rules that made an item in it."""
+        return {rule for plan in self.plans for request in plan["requests"] for rule in request["rules"]}
 
 
 class Subject:
-    """An installed destination, with what the checks need of it, each made once."""
+    """An installed destination, with what the checks need of it, each made once.
 
-    def __init__(self, name: str, settings: Mapping[str, Any] | None, folder: Path | None) -> None:
+    What can't be made raises `NothingToSee`, since one check fails for it, and all others have nothing to look at.
+    """
+
+    def __init__(
+        self, name: str, settings: Mapping[str, Any] | None, folder: Path | None, accepted: Any, examples: int
+    ) -> None:
         self.name = name
         self.given = settings
         self.folder = folder
+        self.accepted = accepted
+        self.examples = examples
 
     @cached_property
     def plugins(self) -> list[Plugin]:
@@ -36,9 +90,128 @@ class Subject:
 
     @cached_property
     def kind(self) -> type[Destination]:
-        """The destination's class; raises `NothingToSee` when it can't be loaded."""
+        """The destination's class."""
         try:
             loaded: type[Destination] = load(DESTINATIONS, self.name)
         except PluginError as error:
             raise NothingToSee(f"The destination can't be loaded: {error}") from None
         return loaded
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Valid settings."""
+        try:
+            return valid_settings(self.kind, self.given)
+        except PluginError as error:
+            raise NothingToSee(f"The settings can't be read: {error}") from None
+
+    def configured(self, settings: Mapping[str, Any], **more: Any) -> Destination:
+        """Return the destination with these settings, and with `more` of them laid over."""
+        try:
+            return self.kind(self.kind.settings.overlay(settings, more), id=self.name)
+        except ConfigError as error:
+            raise NothingToSee(f"The destination can't be configured: {error}") from None
+
+    def dispatcher(self, settings: Mapping[str, Any], **more: Any) -> Dispatcher:
+        """Return a dispatcher for the destination alone, whose clock stands still."""
+        return Dispatcher([self.configured(settings, **more)], clock=_now)
+
+    @cached_property
+    def main(self) -> list[tuple[str, dict[str, Any], Dispatcher]]:
+        """The settings under which every event is looked at; those that exclude each other are left out."""
+        self.configured(self.settings)
+        return list(self._possible(main_variants(self.kind, self.settings)))
+
+    @cached_property
+    def every(self) -> list[tuple[str, dict[str, Any], Dispatcher]]:
+        """These, and each setting with each of its values."""
+        return [*self.main, *self._possible(single_variants(self.kind, self.settings))]
+
+    def _possible(self, variants: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+        for words, settings in variants:
+            try:
+                yield words, settings, self.dispatcher(settings)
+            except NothingToSee:
+                continue
+
+    @cached_property
+    def corpus(self) -> list[tuple[str, dict[str, Any]]]:
+        """Events of every call, with their names."""
+        return list(events.corpus())
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """What most checks look at: every event under the main settings, and some cases of each rule."""
+        mapped = [
+            Entry(f"{name}, with {words}", settings, dispatcher, event)
+            for words, settings, dispatcher in self.main
+            for name, event in self.corpus
+        ]
+        return [*mapped, *self._of_cases()]
+
+    @cached_property
+    def planned(self) -> list[tuple[Entry, Plan]]:
+        """The entries of which something would be sent, with their plans."""
+        made = [(entry, entry.plan()) for entry in self.entries]
+        found = [(entry, plan) for entry, plan in made if plan.outcome is Outcome.PLANNED]
+        if not found:
+            raise NothingToSee("No event becomes an item: neither a generated one nor one of a case. Write a case.")
+        return found
+
+    def _of_cases(self) -> Iterator[Entry]:
+        times: dict[str, int] = {}
+        for pinned in self.pinned:
+            new = [rule for rule in sorted(pinned.rules) if times.get(rule, 0) < _CASES_OF_A_RULE]
+            if pinned.case is None or not new:
+                continue
+            times.update({rule: times.get(rule, 0) + 1 for rule in new})
+            yield from _entries(pinned.case, self)
+
+    @cached_property
+    def pinned(self) -> list[Pinned]:
+        """The destination's cases, with the plans that they have now."""
+        if self.folder is None:
+            return []
+        return list(_pinned(self.folder, self.name))
+
+
+def _now() -> datetime:
+    return NOW
+
+
+def _entries(case: Case, subject: Subject) -> Iterator[Entry]:
+    for number, event in enumerate(case.events):
+        if isinstance(event, dict):
+            stamped = events.stamped(event, f"{case.path.stem}-{number}"[:100])
+            yield Entry(f"case {case.path.stem}", case.settings, subject.dispatcher(case.settings), stamped)
+
+
+def _pinned(folder: Path, name: str) -> Iterator[Pinned]:
+    for path in sorted(folder.glob("*/*.json")):
+        try:
+            case = Case.load(path)
+        except ConfigError as error:
+            yield Pinned(None, path, [], str(error))
+            continue
+        if case.destination != name:
+            continue
+        try:
+            yield Pinned(case, path, case.plan())
+        except ConfigError as error:
+            yield Pinned(case, path, [], str(error))
+
+
+def seen(plan: Plan) -> dict[str, Any]:
+    """Return everything that a plan is, as plain data: its requests with nothing masked, and its items' keys."""
+    return {**plan.to_dict(show_secrets=True), "keys": [item.key for item in plan.items]}
+
+
+def rules_of(plan: Plan) -> str:
+    """Return the rules that made the items of a plan, as messages name them."""
+    rules = dict.fromkeys(item.rule for item in plan.items)
+    return f"rules {', '.join(rules)}" if len(rules) > 1 else f"rule '{''.join(rules)}'"
+
+
+def place_of(item: Item) -> str:
+    """Return the rule and the endpoint of an item, as messages name them."""
+    return f"rule '{item.rule}', endpoint '{item.endpoint.name}'"

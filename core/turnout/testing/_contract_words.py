@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Broken", "NothingToSee"]
+from turnout._json import pointer
+
+__all__ = ["Broken", "NothingToSee", "difference", "shown"]
 
 _LONGEST_EVENT = 4000
 
@@ -39,3 +41,35 @@ class NothingToSee(Exception):
 def _event(event: Any) -> str:
     text = event if isinstance(event, str) else json.dumps(msgspec.to_builtins(event), ensure_ascii=False)
     return text if len(text) <= _LONGEST_EVENT else f"{text[:_LONGEST_EVENT]}… ({len(text):,} characters)"
+
+
+_ABSENT = object()
+
+
+def difference(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> str:
+    """Return the first place in which two JSON values differ and both values there; empty when they are equal."""
+    if type(one) is not type(other) or not isinstance(one, dict | list):
+        if type(one) is type(other) and one == other:
+            return ""
+        return f"{pointer(path) or 'the whole'}: {shown(one)} and {shown(other)}"
+    keys = dict.fromkeys([*_keys(one), *_keys(other)])
+    pairs = ((key, _at(one, key), _at(other, key)) for key in keys)
+    return next((found for key, left, right in pairs if (found := difference(left, right, (*path, key)))), "")
+
+
+def _keys(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, dict) else list(range(len(value)))
+
+
+def _at(value: Any, key: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get(key, _ABSENT)
+    return value[key] if key < len(value) else _ABSENT
+
+
+def shown(value: Any) -> str:
+    """Return a JSON value as a message shows it: on one line, and short."""
+    if value is _ABSENT:
+        return "nothing"
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 200 else text[:197] + "..."

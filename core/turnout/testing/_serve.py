@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -13,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from turnout.errors import ConfigError
+from turnout.listening import listen
 
 __all__ = ["run", "serving"]
 
@@ -24,7 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 @contextmanager
 def serving(app: Any, host: str, port: int) -> Iterator[str]:
     """Serve `app` in a thread while the block runs; gives its URL."""
-    listener, url = _listen(host, port)
+    listener, url = listen(host, port)
     ready = threading.Event()
     server = _Server(app, ready.set)
     thread = threading.Thread(target=server.run, args=([listener],), name=f"simulator {url}", daemon=True)
@@ -39,7 +38,7 @@ def serving(app: Any, host: str, port: int) -> Iterator[str]:
 
 def run(app: Any, host: str, port: int, announce: Callable[[str], object]) -> None:
     """Serve `app` in the foreground until Ctrl-C."""
-    listener, url = _listen(host, port)
+    listener, url = listen(host, port)
     with suppress(KeyboardInterrupt):
         _Server(app, lambda: announce(url)).run([listener])
 
@@ -115,19 +114,6 @@ def _config(app: Any, protocol: type[H11Protocol]) -> uvicorn.Config:
         access_log=False,
         server_header=False,
     )
-
-
-def _listen(host: str, port: int) -> tuple[socket.socket, str]:
-    if not 0 <= port <= 65_535:
-        raise ConfigError(f"There is no port {port}. Choose another port, from 0 (any free one) to 65535.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigError(f"Can't listen on {host}, port {port}: {why}. Choose another port.") from None
-    name = f"[{host}]" if ":" in host else host
-    return listener, f"http://{name}:{listener.getsockname()[1]}"
 
 
 async def _gone(receive: Receive) -> None:

@@ -14,10 +14,15 @@ says so and is skipped. One that doesn't fit a vendor is overridden in the class
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from turnout.testing import _contract_items as items
+from turnout.testing import _contract_outcomes as outcomes
+from turnout.testing import _contract_purity as purity
 from turnout.testing import _contract_schema as schema
 from turnout.testing._contract_subject import Subject
 from turnout.testing._contract_words import Broken, NothingToSee
@@ -34,6 +39,10 @@ class DestinationContract:
     """Valid settings; None: they are made from the schema, required ones by type, pattern and choices."""
     cases: ClassVar[str | Path | None] = None
     """The folder of its cases, looked for beside the test file and above; None: `cases`."""
+    accepted: ClassVar[Any] = None
+    """The body of the vendor's answer to a good request; needed when no simulator is installed under its name."""
+    examples: ClassVar[int] = 200
+    """How many hostile events are tried."""
 
     def test_is_found_by_its_entry_point(self) -> None:
         """A destination is found by its entry point, states its plugin API version, and says what it is."""
@@ -51,12 +60,60 @@ class DestinationContract:
         """A setting that holds a key, a token, a secret or a password is marked as secret."""
         self._hold(schema.secrets_are_marked)
 
+    def test_leaves_the_event_alone(self) -> None:
+        """A mapping changes nothing inside its event: `pure = True` is a promise."""
+        self._hold(purity.leaves_the_event_alone)
+
+    def test_gives_the_same_answer_twice(self) -> None:
+        """The same event gives the same items, whatever was mapped before it."""
+        self._hold(purity.gives_the_same_answer_twice)
+
+    def test_reads_nothing_but_the_event(self) -> None:
+        """A mapping reads no clock, no chance, no environment, no file and no network."""
+        self._hold(purity.reads_nothing_but_the_event)
+
+    def test_gives_the_same_answer_elsewhere(self) -> None:
+        """The same event gives the same items in any process: under another clock, time zone and hash seed."""
+        self._hold(purity.gives_the_same_answer_elsewhere)
+
+    def test_ignores_the_order_of_keys(self) -> None:
+        """The order of the keys in an event's objects means nothing."""
+        self._hold(purity.ignores_the_order_of_keys)
+
+    def test_takes_null_as_absent(self) -> None:
+        """null means absent for ids, names, `integrations` and mapped fields, in the event and in the items."""
+        self._hold(purity.takes_null_as_absent)
+
+    def test_makes_clean_json(self) -> None:
+        """Every item is strict JSON: no NaN, no sets, no half surrogates, no key twice."""
+        self._hold(items.makes_clean_json)
+
+    def test_items_fit_their_endpoints(self) -> None:
+        """Every item belongs to a declared endpoint, and a request with it keeps the endpoint's limits."""
+        self._hold(items.items_fit_their_endpoints)
+
+    def test_keys_are_stable_and_distinct(self) -> None:
+        """Every item has a key made of the message id, which no other item has; or its endpoint says `keyed=False`."""
+        self._hold(items.keys_are_stable_and_distinct)
+
+    def test_survives_hostile_events(self) -> None:
+        """Every event gets an outcome with a reason, whatever its values are; a rule never raises by accident."""
+        self._hold(outcomes.survives_hostile_events)
+
+    def test_says_why_nothing_is_sent(self) -> None:
+        """An event that nothing is sent for has a reason: a code, a sentence, and the place if there is one."""
+        self._hold(outcomes.says_why_nothing_is_sent)
+
+    def test_honours_the_gates(self) -> None:
+        """`integrations` and `_metadata.bundled` decide first whether an event goes to the destination at all."""
+        self._hold(outcomes.honours_the_gates)
+
     @classmethod
     def subject(cls) -> Subject:
         """Return what is checked; it is made once for each class."""
         made: Subject | None = cls.__dict__.get("_subject")
         if made is None:
-            made = Subject(cls.destination, cls.settings, _folder(cls))
+            made = Subject(cls.destination, cls.settings, _folder(cls), cls.accepted, cls.examples)
             cls._subject = made  # type: ignore[attr-defined]
         return made
 
@@ -67,7 +124,8 @@ class DestinationContract:
 
         subject, failed, skipped = self.subject(), "", ""
         try:
-            check(subject)
+            with _quietly():
+                check(subject)
         except Broken as broken:
             failed = broken.told(_house_rule(type(self), check.__name__), subject.told)
         except NothingToSee as nothing:
@@ -76,6 +134,17 @@ class DestinationContract:
             pytest.fail(failed, pytrace=False)
         if skipped:
             pytest.skip(skipped)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep turnout's log silent: what mappings that are only tried make it say would bury a failure's message."""
+    logger = logging.getLogger("turnout")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _house_rule(cls: type[DestinationContract], name: str) -> str:

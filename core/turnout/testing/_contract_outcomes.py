@@ -1,0 +1,159 @@
+"""Checks that every event gets an outcome: hostile ones, those that nothing is sent for, those kept away by gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from turnout.plan import Plan
+from turnout.reasons import Code, Outcome
+from turnout.testing._contract_subject import Entry, Subject, rules_of
+from turnout.testing._contract_words import Broken, NothingToSee, shown
+
+__all__ = ["honours_the_gates", "says_why_nothing_is_sent", "survives_hostile_events"]
+
+_NO_REASONS = {
+    *(Code.DELIVERED, Code.VENDOR_REFUSED, Code.VENDOR_UNAVAILABLE, Code.ENDPOINT_GONE, Code.RATE_LIMITED),
+    *(Code.CREDENTIALS_REFUSED, Code.UNREACHABLE, Code.TIMED_OUT),
+}
+_SHORTEST = 3
+
+
+class _Fell(Exception):
+    """An event that got no proper outcome."""
+
+    def __init__(self, event: Any, found: str) -> None:
+        super().__init__(found)
+        self.event = event
+        self.found = found
+
+
+def survives_hostile_events(subject: Subject) -> None:
+    """Map events with values that nobody expects; hypothesis finds the smallest one that is not survived."""
+    for entry in subject.entries:
+        _check_survived(entry.plan(), entry.event)
+    _try_hostile(subject)
+
+
+def _check_survived(plan: Plan, event: Any) -> None:
+    try:
+        _survived(plan, event)
+    except _Fell as fell:
+        raise _not_survived(fell) from None
+
+
+def _survived(plan: Plan, event: Any) -> None:
+    if plan.outcome is Outcome.FAILED:
+        raise _Fell(event, plan.reason.message if plan.reason else "no reason")
+    try:
+        msgspec.json.encode(plan.to_dict())
+    except Exception as error:
+        raise _Fell(event, f"its plan can't be shown: {type(error).__name__}: {error}") from None
+
+
+def _not_survived(fell: _Fell) -> Broken:
+    mend = (
+        "Ask what a value is before you use it (isinstance), or raise turnout.Refusal with a code, a sentence and "
+        "a JSON Pointer: properties and traits hold whatever a sender wrote."
+    )
+    return Broken(f"an event has no outcome but failed: {fell.found}", mend, event=fell.event)
+
+
+def _try_hostile(subject: Subject) -> None:
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    from turnout.testing.strategies import good_events, hostile_events
+
+    bases = [entry.event for entry, _ in subject.planned]
+    dispatchers = list({id(entry.dispatcher): entry.dispatcher for entry, _ in subject.planned}.values())[:12]
+
+    @settings(
+        max_examples=subject.examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        print_blob=False,
+    )
+    @given(hostile_events(bases) | good_events)
+    def survive(event: dict[str, Any]) -> None:
+        for dispatcher in dispatchers:
+            _survived(dispatcher.plan(event)[0], event)
+
+    try:
+        survive()
+    except _Fell as fell:
+        raise _not_survived(fell) from None
+
+
+def says_why_nothing_is_sent(subject: Subject) -> None:
+    """Look at the reason of every event that comes to nothing: its code, its sentence, and its place."""
+    reasons = 0
+    for entry in subject.entries:
+        plan = entry.plan()
+        if plan.outcome in (Outcome.DROPPED, Outcome.INVALID):
+            reasons += 1
+            _check_reason(entry, plan)
+    if not reasons:
+        raise NothingToSee("Every event that was looked at becomes items: there is no reason to read.")
+
+
+def _check_reason(entry: Entry, plan: Plan) -> None:
+    reason = plan.reason
+    mend = (
+        "Raise Drop or Refusal with a code, a sentence and a JSON Pointer, as in "
+        'Refusal("value_required", "A profile at Acme needs a userId.", "/userId").'
+    )
+    if reason is None or len(reason.message.split()) < _SHORTEST:
+        found = f"the event is {plan.outcome}, and no sentence says why: {shown(reason.message if reason else None)}"
+        raise Broken(found, mend, event=entry.event)
+    if reason.code in _NO_REASONS:
+        found = f"the code '{reason.code}' is one of delivery: {shown(reason.message)}"
+        raise Broken(found, mend, event=entry.event)
+    if reason.path is not None and not reason.path.startswith("/"):
+        found = f"the path {shown(reason.path)} is no JSON Pointer: {shown(reason.message)}"
+        raise Broken(found, mend, event=entry.event)
+
+
+def honours_the_gates(subject: Subject) -> None:
+    """Map events with every form of `integrations` and with `_metadata.bundled`."""
+    name, seen_rules = subject.kind.name, set()
+    for entry, plan in subject.planned:
+        rules = rules_of(plan)
+        if rules in seen_rules:
+            continue
+        seen_rules.add(rules)
+        event = {key: value for key, value in entry.event.items() if key not in ("integrations", "_metadata")}
+        if entry.plan(event).outcome is Outcome.PLANNED:
+            _check_shut(entry, event, name)
+            _check_open(entry, event, name)
+
+
+def _check_shut(entry: Entry, event: dict[str, Any], name: str) -> None:
+    shut: list[tuple[dict[str, Any], Code]] = [
+        ({"integrations": {name: False}}, Code.INTEGRATION_DISABLED),
+        ({"integrations": {"All": False}}, Code.INTEGRATION_DISABLED),
+        ({"integrations": {"All": False, name: None}}, Code.INTEGRATION_DISABLED),
+        ({"_metadata": {"bundled": [name]}}, Code.HANDLED_ON_DEVICE),
+    ]
+    for more, code in shut:
+        plan = entry.plan({**event, **more})
+        if plan.outcome is not Outcome.DROPPED or plan.reason is None or plan.reason.code is not code:
+            found = f"{shown(more)} does not keep the event from '{name}': it is {plan.outcome}"
+            mend = "Leave `name` what the class says: it is the destination's key in `integrations`."
+            raise Broken(found, mend, where="attribute 'name'", event={**event, **more})
+
+
+def _check_open(entry: Entry, event: dict[str, Any], name: str) -> None:
+    options: list[Any] = [True, {}, {"an option": {"nobody": ["knows"]}}, 1, "yes", None]
+    through = [{name: option} for option in options] + [{"All": False, name: True}, {"All": True}, {"Another": False}]
+    for integrations in through:
+        opened = {**event, "integrations": integrations}
+        plan = entry.plan(opened)
+        if plan.outcome is not Outcome.PLANNED:
+            why = plan.reason.message if plan.reason else ""
+            found = f"integrations {shown(integrations)} keeps the event away: it is {plan.outcome}. {why}"
+            mend = f"Options of '{name}' may be any value: read them only where they are an object, and what they hold."
+            raise Broken(found, mend, where=f"/integrations/{name}", event=opened)

@@ -1,0 +1,143 @@
+"""Checks that a mapping is a function of its event and its settings, and of nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from turnout._json import pointer
+from turnout.event import Event
+from turnout.normalise import Normaliser
+from turnout.plan import Plan
+from turnout.testing import _contract_events as events
+from turnout.testing._contract_elsewhere import answers_of
+from turnout.testing._contract_spying import Spied, spied
+from turnout.testing._contract_subject import NOW, Entry, Subject, rules_of, seen
+from turnout.testing._contract_words import Broken, NothingToSee, difference
+
+__all__ = [
+    "gives_the_same_answer_elsewhere",
+    "gives_the_same_answer_twice",
+    "ignores_the_order_of_keys",
+    "leaves_the_event_alone",
+    "reads_nothing_but_the_event",
+    "takes_null_as_absent",
+]
+
+_ABSENT_WHEN_NULL = ("anonymousId", "userId", "groupId", "previousId", "name", "category", "channel", "projectId")
+
+
+def leaves_the_event_alone(subject: Subject) -> None:
+    """Compare an event's content before and after it was mapped."""
+    if not subject.kind.pure:
+        raise NothingToSee(
+            f"{subject.kind.__name__} has not `pure = True`: it gets a private copy of every event, and can't reach "
+            "the event itself. If no rule changes its event, state `pure = True`: it saves the copy."
+        )
+    normaliser = Normaliser(clock=lambda: NOW)
+    for entry, plan in subject.planned:
+        event = normaliser.event(entry.event)
+        before = _content(event)
+        entry.plan(event)
+        if changed := difference(before, _content(event)):
+            mend = "Make a new object instead, {**event.properties, …}; or take `pure = True` out of the class."
+            raise Broken(f"mapping changed the event, {changed}", mend, where=rules_of(plan), event=entry.event)
+
+
+def _content(event: Event) -> Any:
+    return msgspec.to_builtins(event, str_keys=True, enc_hook=repr)
+
+
+def gives_the_same_answer_twice(subject: Subject) -> None:
+    """Map every event twice in a row, and once more, in the opposite order, with a destination that is new."""
+    mend = "Keep nothing in the instance or the module that one event leaves for the next; take what is in the event."
+    first = []
+    for entry, plan in subject.planned:
+        first.append(seen(plan))
+        if changed := difference(first[-1], seen(entry.plan())):
+            found = f"the second time the answer is another, {changed}"
+            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+    fresh: dict[int, Any] = {}
+    for (entry, plan), before in reversed(list(zip(subject.planned, first, strict=True))):
+        again = fresh.setdefault(id(entry.dispatcher), subject.dispatcher(entry.settings))
+        if changed := difference(before, seen(again.plan(entry.event)[0])):
+            found = f"a new destination with the same settings gives another answer, {changed}"
+            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+
+
+def reads_nothing_but_the_event(subject: Subject) -> None:
+    """Watch which functions are called while events are mapped: none may read a clock, chance or a file."""
+    for entry, plan in subject.planned:
+        found: Spied | None = spied(entry.plan, subject.kind.__module__.partition(".")[0])
+        if found is not None:
+            mend = (
+                "Take times from the event (event.timestamp), ids from event.message_id, and what comes from files or "
+                "the environment from the settings, read once in configured()."
+            )
+            raise Broken(
+                f"mapping calls {found.function}", mend, where=f"{found.place}; {rules_of(plan)}", event=entry.event
+            )
+
+
+def gives_the_same_answer_elsewhere(subject: Subject) -> None:
+    """Map every event in two other processes, with other clocks, time zones and hash seeds, and compare."""
+    entries = [entry for entry, _ in subject.planned]
+    one, other = answers_of(subject.name, entries)
+    for (entry, plan), left, right in zip(subject.planned, one, other, strict=True):
+        if changed := difference(left, right):
+            mend = (
+                "Sort what comes out of a set, don't use hash(), and take times as UTC from the event: "
+                "event.timestamp_ms, event.timestamp."
+            )
+            found = f"two processes (other time zone, hash seed and clock) give different answers, {changed}"
+            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+
+
+def ignores_the_order_of_keys(subject: Subject) -> None:
+    """Map every event once more with the keys of its objects in the opposite order."""
+    for entry, plan in subject.planned:
+        turned = events.backwards(entry.event)
+        if changed := difference(seen(plan), seen(entry.plan(turned))):
+            mend = "A JSON object has no order: sort where you make a list of one, and choose keys by name."
+            found = f"with the event's keys in the opposite order the answer is another, {changed}"
+            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+
+
+def takes_null_as_absent(subject: Subject) -> None:
+    """Compare what null and absence give, for ids, names, `integrations` and the context; and look for nulls made."""
+    for entry, plan in subject.planned:
+        if not events.has_null(entry.event):
+            _check_no_null(entry, plan)
+        for path, _ in events.leaves(entry.event):
+            if _is_mapped(path):
+                _check_alike(entry, path)
+
+
+def _check_no_null(entry: Entry, plan: Plan) -> None:
+    for number, item in enumerate(plan.items):
+        made = msgspec.json.decode(item.data)
+        found = next((path for path, value in events.leaves(made) if value is None), None)
+        if found is not None:
+            place = f"rule '{item.rule}', endpoint '{item.endpoint.name}', item {number}, {pointer(found)}"
+            mend = "Leave the field out when its value is None; compile_copies does."
+            raise Broken("an item has a null, and the event has none", mend, where=place, event=entry.event)
+
+
+def _check_alike(entry: Entry, path: tuple[str | int, ...]) -> None:
+    absent = seen(entry.plan(events.without(entry.event, path)))
+    null = seen(entry.plan(events.replaced(entry.event, path, None)))
+    if changed := difference(events.without_nulls(absent), events.without_nulls(null)):
+        place = pointer(path)
+        mend = "Ask for the value (event.user_id is None), not for the key in event.to_dict() or event.raw."
+        found = f"null at {place} gives another answer than no {place}, {changed}"
+        raise Broken(found, mend, where=place, event=entry.event)
+
+
+def _is_mapped(path: tuple[str | int, ...]) -> bool:
+    """Return whether the house rule holds for a place: inside properties and traits null says something."""
+    if any(isinstance(part, int) for part in path):
+        return False
+    if len(path) == 1:
+        return path[0] in _ABSENT_WHEN_NULL
+    return path[0] == "integrations" or (path[0] == "context" and path[1] not in ("traits", "protocols", "consent"))
