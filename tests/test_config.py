@@ -88,7 +88,16 @@ BAD = [
     (b"a = '\xff'", "FILE: is not UTF-8 text (byte 5)."),
     ("a = " + "[" * 5000, "FILE: is not valid TOML: nested too deeply."),
     ("[destination.x]", "FILE: 'destination' is not a section. Did you mean 'destinations'?"),
-    ("[gateway]", "FILE: 'gateway' is not a section. There are: [send], [log], [deliver], [destinations], [hooks]."),
+    (
+        "[gate]",
+        "FILE: 'gate' is not a section. Did you mean 'gateway'?",
+    ),
+    (
+        "[sources.web]\ndestinations = 'x'",
+        "FILE: [sources.web]: 'destinations' must be a list of ids; without it, all are meant.",
+    ),
+    ("[sources.web]\ndestinations = ['x']", "FILE: [sources.web]: there is no destination 'x'. There are: none."),
+    ("[sources.web]\nplugin = 5", "FILE: [sources.web]: 'plugin' must be the name of a plugin, not 5."),
     ("send = 3", "FILE: 'send' must be a table, written [send], not 3."),
     ("hooks = ['filter']", "FILE: 'hooks' must be a table, written [hooks], not a list."),
     ("[[send]]", "FILE: 'send' must be a table, written [send], not a list."),

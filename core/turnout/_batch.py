@@ -51,9 +51,13 @@ class Body:
     def __init__(self, items: Sequence[Any], root: dict[str, Any]) -> None:
         self.items = items
         self._root = root
-        self._head = compact(root)[:-1] + b"," if root and root.keys() <= _SPLICED else b""
         sent = root.get("sentAt")
         self._sent_at = parse(sent) if isinstance(sent, str) else None
+        self._splice()
+
+    def _splice(self) -> None:
+        root = self._root
+        self._head = compact(root)[:-1] + b"," if root and root.keys() <= _SPLICED else b""
 
     @classmethod
     def read(cls, source: object) -> Body:
@@ -81,6 +85,12 @@ class Body:
         if not isinstance(items, list | tuple):
             raise _bad(body)
         return cls(_some(items), _checked({key: body.get(key) for key in _ROOT}))
+
+    def take(self, key: str) -> Any:
+        """Return what the body says of a key that all items have in common, and keep it from them."""
+        value = self._root.pop(key, None)
+        self._splice()
+        return value
 
     def spliced(self, index: int) -> bytes | None:
         """Return one item with the root's keys put before its own, None if that can't be done.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -17,23 +18,28 @@ from turnout.log import DeadQuery, Log, open_log
 __all__ = ["run"]
 
 
-def run(dispatcher: Dispatcher, *, until_empty: bool, metrics_port: int | None) -> int:
-    """Deliver until a signal, or until nothing is left, show the counts, and return the exit code."""
+def run(dispatcher: Dispatcher, *, until_empty: bool, metrics_port: int | None, until_stdin_ends: bool = False) -> int:
+    """Deliver until a signal, or until nothing is left, show the counts, and return the exit code.
+
+    `until_stdin_ends` is for a process that another one runs: it ends with that one, however that ends.
+    """
     log = open_log(dispatcher.log_settings)
     try:
         before = log.count_dead(DeadQuery())
-        asyncio.run(_run(Delivery(dispatcher, log), until_empty, metrics_port))
+        asyncio.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
         summary(log)
         return 1 if until_empty and log.count_dead(DeadQuery()) > before else 0
     finally:
         log.close()
 
 
-async def _run(delivery: Delivery, until_empty: bool, metrics_port: int | None) -> None:
+async def _run(delivery: Delivery, until_empty: bool, metrics_port: int | None, until_stdin_ends: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if until_stdin_ends:
+        loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
     if metrics_port is not None:
         from turnout.metrics import serve
 
@@ -46,6 +52,13 @@ async def _run(delivery: Delivery, until_empty: bool, metrics_port: int | None) 
     finally:
         if watching:
             watching.cancel()
+
+
+def _stop_at_end(stop: asyncio.Event) -> None:
+    """Stop delivery when standard input is closed; what comes there is of no interest."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
 
 
 async def _watch(delivery: Delivery, stop: asyncio.Event) -> None:

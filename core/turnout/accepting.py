@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
 from turnout._json import compact
 from turnout._times import iso
+from turnout.body import told_message_id
 from turnout.dedupe import Seen, key_of
 from turnout.errors import Refusal
 from turnout.event import Event
@@ -56,6 +59,7 @@ class _Job(msgspec.Struct):
     events: list[bytes]
     keys: list[bytes]
     answer: Future[Sequence[int | None]]
+    size: int
 
 
 class Acceptor:
@@ -72,6 +76,11 @@ class Acceptor:
         self._since = int(settings.dedupe_hours * 3_600_000)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._counting = threading.Lock()
+        self.waiting_bytes = 0
+        """What waits to be kept, or is being kept."""
+        self.writable = True
+        """Whether the last commit was kept."""
 
     def __enter__(self) -> Acceptor:
         self._own = self.log.own("accept")
@@ -107,7 +116,11 @@ class Acceptor:
             answer.set_result([])
             return answer
         keys = [key_of(event.write_key or event.project_id or "", event.message_id) for event in good]
-        self._jobs.put(_Job([stored(event) for event in good], keys, answer))
+        texts = [stored(event) for event in good]
+        size = sum(map(len, texts))
+        with self._counting:
+            self.waiting_bytes += size
+        self._jobs.put(_Job(texts, keys, answer, size))
         return answer
 
     def _receipts(self, events: Sequence[Event | Refusal], positions: Sequence[int | None]) -> list[Receipt]:
@@ -115,7 +128,7 @@ class Acceptor:
         receipts = []
         for event in events:
             if isinstance(event, Refusal):
-                receipts.append(Receipt(None, reason=event.reason))
+                receipts.append(Receipt(_told_id(event), reason=event.reason))
             else:
                 position = next(found)
                 receipts.append(Receipt(event.message_id, position, position is None))
@@ -135,6 +148,8 @@ class Acceptor:
                     break
                 jobs.append(more)
             self._keep(jobs)
+            with self._counting:
+                self.waiting_bytes -= sum(job.size for job in jobs)
             if last:
                 return
 
@@ -150,7 +165,9 @@ class Acceptor:
         try:
             entries = Entries([event for event, _ in pairs], [key for _, key in pairs], now)
             position = self.log.append(entries) if pairs else 0
+            self.writable = True
         except Exception as error:
+            self.writable = False
             self.seen.remove(key for _, key in pairs)
             known = isinstance(error, LogError)
             _logger.error("Events could not be kept: %s", error, exc_info=not known)
@@ -165,11 +182,23 @@ class Acceptor:
             job.answer.set_result(positions)
 
 
+def _told_id(refusal: Refusal) -> str | None:
+    """Return the message id of an event of a batch that was refused, as far as it can be read."""
+    return None if refusal.source is None else told_message_id(refusal.source, lambda _: None)
+
+
 def stored(event: Event) -> bytes:
     """Return an event as the log keeps it: as it came, with the stamps that were made for it.
 
     Normalised again it is an equal event, whatever the clock says then. A key that the sender gave as well stands
     twice: the last one counts.
     """
-    stamps = compact({"receivedAt": iso(event.received_at), "messageId": event.message_id})
-    return event.raw.rstrip()[:-1] + b"," + stamps[1:]
+    project = b"" if event.project_id is None else b',"projectId":' + compact(event.project_id)
+    stamps = (_received(event.received_at), b',"messageId":', compact(event.message_id), project, b"}")
+    return event.raw.rstrip()[:-1] + b"".join(stamps)
+
+
+@lru_cache(maxsize=16)
+def _received(time: datetime) -> bytes:
+    """Return the stamp of an arrival, which the events of a batch share."""
+    return b',"receivedAt":"%b"' % iso(time).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -10,7 +11,7 @@ from turnout._json import read
 from turnout.errors import Refusal
 from turnout.normalise import Source
 
-__all__ = ["Source", "encoded", "is_batch", "told_message_id"]
+__all__ = ["Source", "encoded", "hashed", "is_batch", "told_message_id"]
 
 
 class _Keys(msgspec.Struct):
@@ -46,7 +47,12 @@ def encoded(source: Source) -> bytes | None:
     return None
 
 
-def told_message_id(source: Source, new_id: Callable[[bytes], str]) -> str | None:
+def hashed(raw: bytes) -> str:
+    """Return a message id made of a JSON text alone, so that the same text has the same id every time."""
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
+def told_message_id(source: Source, new_id: Callable[[bytes], str | None]) -> str | None:
     """Return the message id of an event that was refused, as far as it can be read; None where it can't."""
     raw = encoded(source)
     try:

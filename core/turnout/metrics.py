@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from turnout.deliver import Delivery
+    from turnout.log import Log
 
 __all__ = ["LogCollector", "serve", "text"]
 
@@ -25,15 +26,17 @@ _STATES = ("closed", "open", "setup")
 
 
 class LogCollector(Collector):
-    """Reads the figures of a delivery at each scrape."""
+    """Reads the figures of a log at each scrape, and those of the delivery that this process runs, if it does."""
 
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
+    def __init__(self, log: Log, delivery: Delivery | None = None) -> None:
+        self._log, self._delivery = log, delivery
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures of all destinations, read from the log at one moment."""
         yield from self._events()
-        yield from self._destinations()
+        if self._delivery is not None:
+            yield from self._destinations(self._delivery)
+        yield GaugeMetricFamily("turnout_log_bytes", "What the log takes on disk.", value=self._log.size())
 
     def _events(self) -> Iterator[Metric]:
         labels = ["destination"]
@@ -44,7 +47,7 @@ class LogCollector(Collector):
         settled = GaugeMetricFamily(
             "turnout_events", "Events that came to an end, by outcome and reason.", labels=[*labels, "outcome", "code"]
         )
-        for name, state in self._delivery.log.states().items():
+        for name, state in self._log.states().items():
             received.add_metric([name], state.received)
             pending.add_metric([name], state.pending)
             parked.add_metric([name], state.parked)
@@ -52,18 +55,23 @@ class LogCollector(Collector):
                 settled.add_metric([name, outcome.value, code.value if code else ""], times)
         yield from (received, pending, parked, settled)
 
-    def _destinations(self) -> Iterator[Metric]:
+    def _destinations(self, delivery: Delivery) -> Iterator[Metric]:
         requests = CounterMetricFamily("turnout_requests", "Requests sent by this process.", labels=["destination"])
+        violations = CounterMetricFamily(
+            "turnout_plan_violations",
+            "Violations of the tracking plan that this process has found.",
+            labels=["destination", "code", "mode"],
+        )
         breaker = GaugeMetricFamily(
             "turnout_breaker", "1 for the state that the destination is in.", labels=["destination", "state"]
         )
-        for name, consumer in list(self._delivery.consumers.items()):
+        for name, consumer in list(delivery.consumers.items()):
             requests.add_metric([name], consumer.attempts)
+            for (code, mode), times in list(consumer.violations.items()):
+                violations.add_metric([name, code, mode], times)
             for state in _STATES:
                 breaker.add_metric([name, state], float(consumer.breaker.state == state))
-        yield requests
-        yield breaker
-        yield GaugeMetricFamily("turnout_log_bytes", "What the log takes on disk.", value=self._delivery.log.size())
+        yield from (requests, violations, breaker)
 
 
 def text(delivery: Delivery) -> str:
@@ -79,5 +87,5 @@ def serve(delivery: Delivery, port: int) -> int:
 
 def _registry(delivery: Delivery) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(LogCollector(delivery))
+    registry.register(LogCollector(delivery.log, delivery))
     return registry

@@ -65,23 +65,24 @@ class Normaliser:
         self.limits = limits or Limits()
         self._quick_bytes = self.limits.event_bytes if self.limits.depth >= _QUICK_DEPTH else 0
 
-    def event(self, source: Source) -> Event:
+    def event(self, source: Source, arrival: datetime | None = None) -> Event:
         """Return the normalised event of a JSON text or a mapping; an `Event` is returned as it is.
 
-        Raises `Refusal` with a code of the spec, a sentence and a JSON Pointer.
+        `arrival` (UTC, whole milliseconds) is when the event came in: it replaces what the sender says of that. Raises
+        `Refusal` with a code of the spec, a sentence and a JSON Pointer.
         """
         if type(source) is not bytes:
             if isinstance(source, Event):
                 return source
             source = encode_source(source)
         if len(source) > self._quick_bytes:
-            return self._finished(_slow.call(source, self.limits), source)
+            return self._finished(_slow.call(source, self.limits), source, arrival)
         try:
             event = _quick(source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._finished(_slow.call(source, self.limits), source)
+            return self._finished(_slow.call(source, self.limits), source, arrival)
         time, sent, limits = event.timestamp, event.sent_at, self.limits
-        received: datetime | None = sent if event.received_at is UNSET else event.received_at
+        received: datetime | None = arrival or (sent if event.received_at is UNSET else event.received_at)
         # Nearly all events are complete track calls with a message id and the sender's own stamps, and from a log with
         # the time of their arrival: what follows is what `_finished` would do for them.
         if (
@@ -97,17 +98,23 @@ class Normaliser:
             or not time.tzinfo is sent.tzinfo is received.tzinfo is UTC
             or time.microsecond % 1000
             or sent.microsecond % 1000
-            or (received is not sent and received != sent)
+            or (received is not sent and received.microsecond % 1000)
         ):
-            return self._finished(event, source)
+            return self._finished(event, source, arrival)
         force_setattr(event, "raw", source)
         force_setattr(event, "received_at", received)
         force_setattr(event, "original_timestamp", time)
+        if received is not sent:
+            try:
+                time = received - (sent - time)
+            except OverflowError:
+                raise _overflow(event) from None
+            force_setattr(event, "timestamp", time)
         since = time - EPOCH
         force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)
         return event
 
-    def _finished(self, event: Event, raw: bytes) -> Event:
+    def _finished(self, event: Event, raw: bytes, arrival: datetime | None = None) -> Event:
         """Return the same event, checked for what its call needs, with what the sender left out filled in."""
         if not _complete(event):
             raise _slow.unfit(raw)
@@ -115,6 +122,8 @@ class Normaliser:
         if len(raw) > limits.keys:  # an object never has more keys than bytes
             _slow.count_keys(event.properties, event.traits, limits)
         force_setattr(event, "raw", raw)
+        if arrival is not None:
+            force_setattr(event, "received_at", arrival)
         if not event.message_id:
             force_setattr(event, "message_id", self.new_id(raw))
         elif len(event.message_id) > limits.message_id:
@@ -146,24 +155,27 @@ class Normaliser:
         force_setattr(event, "timestamp", time)
         force_setattr(event, "timestamp_ms", milliseconds(time))
 
-    def batch(self, source: bytes | str | Mapping[str, Any]) -> Iterator[Event | Refusal]:
+    def batch(
+        self, source: bytes | str | Mapping[str, Any] | Body, arrival: datetime | None = None
+    ) -> Iterator[Event | Refusal]:
         """Return an iterator of an `Event` or a `Refusal` for each item of a batch body, in its order.
 
         The body is `{"batch": [...]}`; its `context` and `integrations` are merged into every item (what the
         item has wins), its `sentAt`, `timestamp`, `receivedAt` and `writeKey` go to the items that have none.
-        Raises `Refusal` for the body itself: `bad_request`, `empty_batch`, or the code of the key at fault.
+        `arrival` as for `event`. Raises `Refusal` for the body itself: `bad_request`, `empty_batch`, or the code of the
+        key at fault.
         """
-        body = Body.read(source)
-        return (self._item(body, index) for index in range(len(body.items)))
+        body = source if isinstance(source, Body) else Body.read(source)
+        return (self._item(body, index, arrival) for index in range(len(body.items)))
 
-    def _item(self, body: Body, index: int) -> Event | Refusal:
+    def _item(self, body: Body, index: int, arrival: datetime | None) -> Event | Refusal:
         try:
             text = body.spliced(index)
             if text is not None:
-                event = self.event(text)
+                event = self.event(text, arrival)
                 if body.agrees(event):
                     return event
-            return self.event(body.source(index))
+            return self.event(body.source(index), arrival)
         except Refusal as refusal:
             refusal.source = body.told(index)
             return refusal

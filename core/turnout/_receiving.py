@@ -1,0 +1,98 @@
+"""The body of a request, read within limits of size and time, and unpacked as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from turnout.reasons import Code, Reason
+
+__all__ = ["BodyError", "Receive", "read_body"]
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_GZIP = b"\x1f\x8b"
+_PLAIN = (b"", b"identity")
+
+
+class BodyError(Exception):
+    """A body that can't be read: the status to answer with, and why."""
+
+    def __init__(self, status: int, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = Reason(code, message)
+
+
+class GoneError(Exception):
+    """The client went away before it had sent everything."""
+
+
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int, seconds: float) -> bytes:
+    """Return the body, unpacked, of at most `most` bytes.
+
+    Raises `BodyError` as soon as it is too large (413), takes more than `seconds` (408), is packed in another way than
+    gzip (415) or not rightly packed (400), and `GoneError` when the client goes away. Nothing behind the limit is read.
+    """
+    packing = headers.get(b"content-encoding", b"").strip().lower()
+    if packing not in (*_PLAIN, b"gzip", b"x-gzip"):
+        shown = packing[:40].decode("ascii", "replace")
+        raise BodyError(415, Code.ENCODING_UNSUPPORTED, f"The body is packed as '{shown}'. Send it plain or with gzip.")
+    if _told(headers) > most and packing in _PLAIN:
+        raise too_large(most)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _whole(receive, most, packed=packing not in _PLAIN)
+    except TimeoutError:
+        message = f"The body did not come within {seconds:g} seconds. Send it again."
+        raise BodyError(408, Code.BODY_TIMED_OUT, message) from None
+
+
+def too_large(most: int) -> BodyError:
+    """Return the error for a body of more bytes than are allowed."""
+    message = f"The body has more than {most:,} bytes, unpacked. Send fewer events at a time."
+    return BodyError(413, Code.BODY_TOO_LARGE, message)
+
+
+def _told(headers: Mapping[bytes, bytes]) -> int:
+    told = headers.get(b"content-length", b"")
+    return int(told) if told.isdigit() and len(told) < 20 else 0
+
+
+async def _whole(receive: Receive, most: int, *, packed: bool) -> bytes:
+    pieces: list[bytes] = []
+    size, more, unpacker = 0, True, zlib.decompressobj(wbits=31) if packed else None
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        if not pieces and unpacker is None and piece.startswith(_GZIP):
+            unpacker = zlib.decompressobj(wbits=31)  # some senders forget the header
+        if unpacker is not None:
+            piece = _unpacked(unpacker, piece, most - size)
+        size += len(piece)
+        if size > most:
+            raise too_large(most)
+        if piece:
+            pieces.append(piece)
+    if unpacker is not None and not unpacker.eof:
+        raise _broken("it is cut off")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _unpacked(unpacker: Any, piece: bytes, room: int) -> bytes:
+    """Return what a piece unpacks to, at most one byte more than there is room for."""
+    try:
+        found: bytes = unpacker.decompress(piece, room + 1)
+    except zlib.error:
+        raise _broken("it is damaged") from None
+    if unpacker.unused_data:
+        raise _broken("there is something behind it")
+    return found
+
+
+def _broken(what: str) -> BodyError:
+    return BodyError(400, Code.BAD_REQUEST, f"The body can't be unpacked as gzip: {what}. Send it again.")

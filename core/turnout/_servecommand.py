@@ -1,0 +1,99 @@
+"""`turnout serve`: the gateway, with delivery beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from turnout.errors import ConfigError
+
+if TYPE_CHECKING:
+    from turnout.config import Configuration
+    from turnout.log import Log
+    from turnout.serving import Service
+
+__all__ = ["serve"]
+
+_HELD = 15.0
+"""Seconds for which a delivery process of a gateway that was killed may still finish."""
+
+
+@click.command()
+@click.option("--config", metavar="turnout.toml", default="turnout.toml", show_default=True, help="The configuration.")
+@click.option("--no-deliver", is_flag=True, help="Only take calls; `turnout deliver` runs by itself.")
+def serve(config: str, no_deliver: bool) -> None:
+    """Take calls from SDKs over HTTP, keep them in the log, and deliver them.
+
+    Who may send says [sources.<id>] in the configuration, how calls are taken [gateway]. A call is answered with 200
+    when its events are durably in the log. Ctrl-C or SIGTERM ends it: calls under way are finished, what is not
+    delivered yet stays in the log; a second one ends it at once. Exit 0; 2 for a wrong command line or configuration,
+    or when another gateway or delivery works on the same log.
+    """
+    from turnout.config import load_config
+    from turnout.log import open_log
+
+    configuration = load_config(config)
+    if not configuration.log.path:
+        raise ConfigError(f"{config}: a gateway needs a log. Give [log] a path.")
+    with closing(open_log(configuration.log)) as log:
+        _serve(configuration, log, no_deliver)
+
+
+def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
+    from turnout.accepting import Acceptor, now_ms
+    from turnout.gateway import Gateway
+    from turnout.writekeys import WriteKeys
+
+    try:
+        import uvloop
+
+        from turnout.serving import Deliverer, Service, command, free_role
+    except ImportError as error:
+        raise ConfigError(f"turnout serve needs {error.name}: install turnout[server].") from None
+    keys = WriteKeys(configuration.senders())
+    if not len(keys):
+        raise ConfigError(f"{configuration.path}: nobody may send. Add a table [sources.<id>] with a write_key.")
+    deliverer = None
+    if not no_deliver:
+        _check_destinations(configuration)
+        free_role(log, "deliver", _HELD, "End it, or serve with --no-deliver.")
+        deliverer = Deliverer(command(str(configuration.path)))
+    with Acceptor(log, configuration.log, now_ms) as acceptor:
+        service = Service(Gateway(acceptor, keys, configuration.gateway), configuration.gateway, deliverer)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(service))
+
+
+def _check_destinations(configuration: Configuration) -> None:
+    """Configure the destinations once here, so that a fault is told before anything is started."""
+    from turnout.dispatcher import Dispatcher
+
+    if not Dispatcher.from_config(configuration).destinations:
+        advice = "Add one, or serve with --no-deliver"
+        raise ConfigError(f"{configuration.path}: there is no [destinations.…] table. {advice}.")
+
+
+async def _run(service: Service) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if stop.is_set():
+            sys.stderr.flush()
+            os._exit(1)  # nothing is lost: what was answered with 200 is in the log
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+
+    def ready() -> None:
+        click.echo(f"taking calls at {service.url}/v1", err=True)
+        click.echo(f"health and metrics at {service.admin_url}", err=True)
+
+    await service.run(stop, ready)

@@ -1,0 +1,328 @@
+"""The gateway: Segment's tracking API over a log, as an ASGI app. 200 means that the events are on the disk.
+
+    with Acceptor(log, settings, now_ms) as acceptor:
+        app = Gateway(acceptor, WriteKeys(sources), gateway_settings)
+
+`turnout serve` runs it (see `serving.py`); another ASGI server can as well. Paths: `/v1/track` and so on for single
+calls, `/v1/batch` and `/v1/import`, the short ones of browsers (`/v1/t`), and `/v1/projects/<write key>/settings`,
+which analytics.js asks for before it sends.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from turnout._json import compact
+from turnout._receiving import BodyError, GoneError, Receive, read_body
+from turnout.accepting import Acceptor, Receipt
+from turnout.errors import Refusal
+from turnout.gatewaymetrics import Tally
+from turnout.intake import Call, batch_call, ipv4, single_call
+from turnout.log import LogError
+from turnout.normalise import Normaliser
+from turnout.reasons import Code, Reason
+from turnout.settings import Config
+from turnout.writekeys import HttpSource, WriteKeys
+
+__all__ = ["Gateway"]
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_BATCH = "batch"
+_NOTHING = "metrics"
+_SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
+_LONG = ("track", "identify", "page", "screen", "group", "alias", "delete")
+PATHS = {
+    **{f"/v1/{short}": kind for short, kind in _SHORT.items()},
+    **{f"/v1/{kind}": kind for kind in _LONG},
+    **dict.fromkeys(("/v1/batch", "/v1/import", "/v1/b"), _BATCH),
+    "/v1/m": _NOTHING,
+}
+"""The paths for calls, each with the type of its call."""
+
+_DONE = b'{"success":true}'
+_AGAIN_SECONDS = 1
+_FULL_SECONDS = 5
+_UNREADABLE = frozenset({Code.BAD_REQUEST, Code.NESTING_TOO_DEEP})
+_ALWAYS_400 = _UNREADABLE | {Code.EVENT_TOO_LARGE}
+"""Reasons for which `always_200` changes nothing: what is not JSON, and what is too large."""
+
+
+class Answer(msgspec.Struct):
+    """A status, a JSON body and more headers."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _RefusedError(Exception):
+    """A request that is answered without looking at its events."""
+
+    def __init__(self, status: int, code: Code, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(message)
+        self.answer = Answer(status, _told(Reason(code, message)), headers)
+        self.code = code
+
+
+class Gateway:
+    """Takes calls from Segment's and RudderStack's libraries into a log.
+
+    `keys` are the sources that may send, `settings` is the section `[gateway]`. `clock` gives the time of arrival, UTC.
+    """
+
+    def __init__(
+        self,
+        acceptor: Acceptor,
+        keys: WriteKeys,
+        settings: Config,
+        *,
+        normaliser: Normaliser | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.acceptor = acceptor
+        self.keys = keys
+        self.settings = settings
+        self.normaliser = normaliser or Normaliser()
+        self.tally = Tally()
+        self.stopping = False
+        """Set it, and every call gets 503: its sender comes back later."""
+        self._clock = clock or _now
+        self._room = int(settings.max_waiting_megabytes) * 1_000_000
+        self._reading = 0
+        self._origins = frozenset(settings.allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what it holds is durably in the log before it is told so."""
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        try:
+            answer = await self._answer(scope, headers, receive)
+        except GoneError:
+            self.tally.request(0, time.perf_counter() - started)
+            return
+        self.tally.request(answer.status, time.perf_counter() - started)
+        sent = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(answer.body)).encode()),
+            *self._cors(headers.get(b"origin")),
+            *answer.headers,
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": sent})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Answer:
+        path, method = scope["path"].rstrip("/"), scope["method"]
+        kind = PATHS.get(path)
+        try:
+            if kind is None:
+                return self._page(path, method)
+            if method == "OPTIONS":
+                return Answer(204, b"", _PREFLIGHT)
+            if method != "POST":
+                raise _RefusedError(
+                    405, Code.METHOD_NOT_ALLOWED, f"Send calls to {path} with POST.", (b"allow", b"POST")
+                )
+            return await self._taken(kind, scope, headers, receive)
+        except _RefusedError as refused:
+            self.tally.refused(refused.code)
+            return refused.answer
+        except BodyError as error:
+            self.tally.refused(error.reason.code)
+            return Answer(error.status, _told(error.reason), _CLOSE)
+
+    def _page(self, path: str, method: str) -> Answer:
+        """Return what is there beside the calls: the settings that analytics.js asks for."""
+        parts = path.split("/")
+        if method == "GET" and parts[1:3] == ["v1", "projects"] and parts[4:] == ["settings"]:
+            if self.keys.source(parts[3]) is None:
+                raise _unknown_key(401, "No source has this write key.")
+            return Answer(200, compact(_library_settings(parts[3])))
+        known = "/v1/track, /v1/identify, /v1/page, /v1/screen, /v1/group, /v1/alias and /v1/batch"
+        raise _RefusedError(404, Code.NOT_FOUND, f"There is nothing at this path. Send calls to {known}.")
+
+    async def _taken(self, kind: str, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Answer:
+        """Read the body of a call and keep its events."""
+        self._check_room()
+        given, token = _credentials(headers.get(b"authorization"))
+        source = None if given is None else self._source(given, token)
+        room = int(self.settings.max_body_bytes)
+        self._reading += room
+        try:
+            raw = await read_body(receive, headers, room, self.settings.body_seconds)
+        finally:
+            self._reading -= room
+        if kind == _NOTHING:
+            return Answer(200, _DONE)
+        try:
+            call = self._read(kind, raw)
+        except Refusal as refusal:
+            self.tally.refused(refusal.reason.code)
+            return self._refused(refusal)
+        first = call.events[0]
+        if not source and not call.write_key and isinstance(first, Refusal) and first.reason.code in _UNREADABLE:
+            self.tally.refused(first.reason.code)  # what can't be read may hold the key
+            return Answer(400, _told(first.reason))
+        source = source or self._source(call.write_key, token)
+        client = scope.get("client")
+        return await self._kept(call, source, ipv4(client[0] if client else None))
+
+    def _check_room(self) -> None:
+        """Raise an error when nothing more can be taken now."""
+        if self.stopping:
+            message = "The gateway is being stopped. Send it again."
+            raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_AGAIN_SECONDS), *_CLOSE)
+        if self.acceptor.waiting_bytes + self._reading > self._room:
+            message = "Too many calls wait to be kept. Send it again later."
+            raise _RefusedError(429, Code.TOO_BUSY, message, _later(_AGAIN_SECONDS))
+
+    def _source(self, key: str | None, token: str | None) -> HttpSource:
+        if not key:
+            message = "The call has no write key. Send it as the user name of Basic authentication, or as `writeKey`."
+            raise _unknown_key(401, message)
+        source = self.keys.source(key)
+        if source is None:
+            raise _unknown_key(401, "No source has this write key. Compare it with those of the configuration.")
+        if not source.admits(token):
+            raise _unknown_key(401, f"The source '{source.id}' wants its bearer token in the authorization header.")
+        return source
+
+    def _read(self, kind: str, raw: bytes) -> Call:
+        arrival = self._clock()
+        if kind == _BATCH:
+            return batch_call(self.normaliser, raw, arrival, int(self.settings.max_batch_events))
+        return single_call(self.normaliser, raw, kind, arrival)
+
+    async def _kept(self, call: Call, source: HttpSource, address: str | None) -> Answer:
+        events = call.of(source, address)
+        try:
+            receipts = await self.acceptor.accept_async(events)
+        except LogError:
+            message = "The events can't be kept now. Send them again later."
+            raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_FULL_SECONDS)) from None
+        self.tally.receipts(source.id, receipts)
+        bad = [(index, event) for index, event in enumerate(events) if isinstance(event, Refusal)]
+        if not call.batch:
+            return self._refused(bad[0][1]) if bad else Answer(200, _DONE)
+        if not bad and not call.surplus:
+            return Answer(200, _DONE)
+        return Answer(
+            200, compact({"success": True, "rejected": [*_rejected(bad, receipts), *self._surplus(call, source)]})
+        )
+
+    def _surplus(self, call: Call, source: HttpSource) -> list[dict[str, Any]]:
+        """Return the entry for the events of a batch that were not read."""
+        if not call.surplus:
+            return []
+        self.tally.refused(Code.BATCH_TOO_LONG, call.surplus, source.id)
+        first = len(call.events)
+        message = (
+            f"A batch may have {first:,} events; the last {call.surplus:,} were not taken. Send them by themselves."
+        )
+        return [
+            {"index": first, "count": call.surplus, "messageId": None, **_plain(Reason(Code.BATCH_TOO_LONG, message))}
+        ]
+
+    def _refused(self, refusal: Refusal) -> Answer:
+        """Return the answer to a call that can't be accepted."""
+        if self.settings.always_200 and refusal.reason.code not in _ALWAYS_400:
+            return Answer(200, _DONE)
+        return Answer(400, _told(refusal.reason))
+
+    def _cors(self, origin: bytes | None) -> Sequence[tuple[bytes, bytes]]:
+        if origin is None:
+            return ()
+        if "*" in self._origins:
+            return _ANY_ORIGIN
+        if origin.decode("latin-1") in self._origins:
+            return ((b"access-control-allow-origin", origin), (b"vary", b"origin"))
+        return ((b"vary", b"origin"),)
+
+
+_CLOSE = ((b"connection", b"close"),)
+_ANY_ORIGIN = ((b"access-control-allow-origin", b"*"),)
+_PREFLIGHT = (
+    (b"access-control-allow-methods", b"POST, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
+    (b"access-control-max-age", b"86400"),
+)
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _later(seconds: int) -> tuple[bytes, bytes]:
+    return b"retry-after", str(seconds).encode()
+
+
+def _unknown_key(status: int, message: str) -> _RefusedError:
+    return _RefusedError(status, Code.WRITE_KEY_UNKNOWN, message, (b"www-authenticate", b'Basic realm="turnout"'))
+
+
+def _credentials(header: bytes | None) -> tuple[str | None, str | None]:
+    """Return the write key and the bearer token of an authorization header.
+
+    Basic: the user name, also without the colon. Raises an error for a header that is neither.
+    """
+    if header is None:
+        return None, None
+    scheme, _, value = header.decode("latin-1").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return None, value.strip()
+    if scheme.lower() == "basic":
+        try:
+            plain = base64.b64decode(value.strip(), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            raise _unknown_key(
+                401, "The Basic authentication can't be decoded. Send base64 of `<write key>:`."
+            ) from None
+        return plain.partition(":")[0], None
+    raise _unknown_key(401, "The authorization header is neither Basic nor Bearer.")
+
+
+def _plain(reason: Reason) -> dict[str, Any]:
+    return {"code": reason.code.value, "message": reason.message, "path": reason.path}
+
+
+def _told(reason: Reason) -> bytes:
+    return compact({"success": False, **_plain(reason)})
+
+
+def _rejected(bad: Sequence[tuple[int, Refusal]], receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
+    return [
+        {"index": index, "messageId": receipts[index].message_id, **_plain(refusal.reason)} for index, refusal in bad
+    ]
+
+
+def _library_settings(key: str) -> dict[str, Any]:
+    """Return the settings of analytics.js for a source without destinations in the browser."""
+    segment = {
+        "apiKey": key,
+        "unbundledIntegrations": [],
+        "addBundledMetadata": True,
+        "maybeBundledConfigIds": {},
+        "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
+    }
+    return {
+        "integrations": {"Segment.io": segment},
+        "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
+        "edgeFunction": {},
+        "analyticsNextEnabled": True,
+        "middlewareSettings": {},
+        "enabledMiddleware": {},
+        "metrics": {"sampleRate": 0},
+        "legacyVideoPluginsEnabled": False,
+        "remotePlugins": [],
+    }
