@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from turnout.inputs import Carried, DeviceIds, Inputs
     from turnout.normalise import Limits, Normaliser, Source
     from turnout.packing import Request
-    from turnout.plan import Note, Plan, Settled
+    from turnout.plan import Judgement, Note, Plan, Settled, Violation
     from turnout.platforms import PLATFORMS, platform_of
     from turnout.reasons import Code, Outcome, Reason
     from turnout.settings import Config, Section, Settings
+    from turnout.trackingplan import TrackingPlan
 
 __version__ = "0.1.0"
 
@@ -70,10 +71,11 @@ _PLACES = {
     "turnout.inputs": ("Carried", "DeviceIds", "Inputs"),
     "turnout.normalise": ("Limits", "Normaliser", "Source"),
     "turnout.packing": ("Request",),
-    "turnout.plan": ("Note", "Plan", "Settled"),
+    "turnout.plan": ("Judgement", "Note", "Plan", "Settled", "Violation"),
     "turnout.platforms": ("PLATFORMS", "platform_of"),
     "turnout.reasons": ("Code", "Outcome", "Reason"),
     "turnout.settings": ("Config", "Section", "Settings"),
+    "turnout.trackingplan": ("TrackingPlan",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -102,6 +104,7 @@ __all__ = [
     "Fate",
     "Inputs",
     "Item",
+    "Judgement",
     "Limits",
     "Made",
     "Normaliser",
@@ -119,8 +122,10 @@ __all__ = [
     "Settled",
     "Source",
     "Tally",
+    "TrackingPlan",
     "TurnoutError",
     "Verdict",
+    "Violation",
     "__version__",
     "basic",
     "bearer",

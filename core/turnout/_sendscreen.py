@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 import click
@@ -21,7 +21,7 @@ from turnout.hooks import Tally
 from turnout.inputs import Inputs
 from turnout.mapping import showable
 from turnout.packing import pack
-from turnout.plan import Plan, Settled
+from turnout.plan import Plan, Settled, Violation
 from turnout.reading import records
 from turnout.reasons import Outcome
 
@@ -60,12 +60,17 @@ class _Screen:
         self.each = each
         self.as_json = as_json
         self.tally = Tally()
+        self.violations: Counter[tuple[str, str, str]] = Counter()
+        """How often events violated the tracking plan, by destination, reason code and mode."""
         self.bad: list[Settled] = []
         """The first events that were refused or not delivered."""
 
     def settle(self, progress: Progress, outcome: Settled, call: str, plan: Plan) -> None:
         """Count an outcome and show it, if each is to be shown."""
         self.tally.turnout_settled(outcome)
+        for note in plan.notes:
+            if isinstance(note, Violation):
+                self.violations[plan.destination, note.code.value, note.mode] += 1
         if outcome.outcome in _BAD and len(self.bad) <= _SHOWN:
             self.bad.append(outcome)
         if self.as_json:
@@ -77,6 +82,8 @@ class _Screen:
         """Show the summary, unless the output is JSON."""
         if not self.as_json:
             _summary(self.tally, self.bad, self.each)
+            if self.violations:
+                _violations(self.violations)
 
 
 async def _run(dispatcher: Dispatcher, stream: BinaryIO, screen: _Screen) -> None:
@@ -167,3 +174,11 @@ def _summary(tally: Tally, bad: Iterable[Settled], each: bool) -> None:
             f"[red]{outcome.outcome}[/] {outcome.destination} {_plain(outcome.message_id or '?')}: {_plain(message)}",
             soft_wrap=True,
         )
+
+
+def _violations(counted: Mapping[tuple[str, str, str], int]) -> None:
+    table = Table("destination", "tracking plan", "mode", box=None)
+    table.add_column("violations", justify="right")
+    for row, times in sorted(counted.items()):
+        table.add_row(*row, f"{times:,}")
+    Console(highlight=False).print(table)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from turnout.dispatcher import Dispatcher
     from turnout.inputs import Inputs
     from turnout.reading import Record
-    from turnout.reasons import Reason
 
 __all__ = ["main"]
 
@@ -28,6 +27,7 @@ _LAZY = {
     "log": "turnout._logcommands:log",
     "new": "turnout._newcommand:new",
     "replay": "turnout._logcommands:replay",
+    "validate": "turnout._validatecommand:validate",
 }
 """Commands that are imported when they are asked for, each with its module and its name there."""
 
@@ -163,44 +163,6 @@ def deliver(config: str, destinations: tuple[str, ...], until_empty: bool, metri
     if not dispatcher.destinations:
         raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be delivered. Add one.")
     sys.exit(run(dispatcher, until_empty=until_empty, metrics_port=metrics_port))
-
-
-@main.command()
-@click.argument("file", default="-", metavar="[FILE|-]")
-@click.option("--json", "as_json", is_flag=True, help="Write the problems as JSON lines.")
-def validate(file: str, as_json: bool) -> None:
-    """Check events against the common spec; every problem with its line and JSON Pointer.
-
-    Exit 0 when all events are good, 1 when one is not.
-    """
-    from turnout.dispatcher import Dispatcher
-    from turnout.errors import Refusal
-
-    dispatcher = Dispatcher({}, new_id=_hash)
-    good = bad = 0
-    for record in _input(file):
-        for number, found in enumerate([record.refusal] if record.refusal else dispatcher.read_body(record.raw), 1):
-            if isinstance(found, Refusal):
-                bad += 1
-                place = record.place if number == 1 else f"{record.place}, event {number}"
-                click.echo(_problem(place, found.reason, as_json))
-            else:
-                good += 1
-    if not as_json:
-        click.echo(f"{good + bad} events: {good} good, {bad} refused")
-    sys.exit(1 if bad else 0)
-
-
-def _problem(place: str, reason: Reason, as_json: bool) -> str:
-    from turnout import _json
-
-    if as_json:
-        problem = {"place": place, "code": reason.code, "message": reason.message, "path": reason.path}
-        return _json.compact(problem).decode()
-    path = f"{reason.path}: " if reason.path else ""
-    text = f"{place}: {path}{reason.message} [{reason.code}]"
-    # A key of an event may hold what moves a terminal's cursor.
-    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 @main.command()

@@ -6,6 +6,9 @@
     [log]
     path = "turnout.log"               # accepted events wait here until every destination has them
 
+    [tracking_plan]
+    path = "tracking-plan.json"        # what events must hold, from the folder of this file
+
     [hooks.filter]                     # the name of a hook plugin; hooks run in the order of the file
     block_events = ["Heartbeat"]
 
@@ -14,8 +17,8 @@
     api_key = "${AMPLITUDE_API_KEY}"
 
 A destination's own settings stand beside `plugin`, a hook's in its table; they are checked by the plugin when
-it is configured. `[send]`, `[log]` and `[deliver]` are checked here; `TURNOUT_SEND_TIMEOUT_SECONDS=3` in the
-environment wins over the file.
+it is configured. `[send]`, `[log]`, `[deliver]` and `[tracking_plan]` are checked here;
+`TURNOUT_SEND_TIMEOUT_SECONDS=3` in the environment wins over the file.
 """
 
 from __future__ import annotations
@@ -31,9 +34,18 @@ import msgspec
 
 from turnout._fields import shown
 from turnout.errors import ConfigError, did_you_mean
-from turnout.settings import Config, Section, describe, integer, number, text
+from turnout.settings import Config, Section, choice, describe, integer, names, number, text
 
-__all__ = ["SECTIONS", "Configuration", "DeliverSettings", "Instance", "LogSettings", "SendSettings", "load_config"]
+__all__ = [
+    "SECTIONS",
+    "Configuration",
+    "DeliverSettings",
+    "Instance",
+    "LogSettings",
+    "SendSettings",
+    "TrackingPlanSettings",
+    "load_config",
+]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TABLES = ("destinations", "hooks")
@@ -118,7 +130,29 @@ class DeliverSettings(Section):
     )
 
 
-SECTIONS: dict[str, type[Section]] = {"send": SendSettings, "log": LogSettings, "deliver": DeliverSettings}
+class TrackingPlanSettings(Section):
+    """The section `[tracking_plan]`: what events must hold."""
+
+    path = text("The file of the plan, from the folder of this one; without it no event is checked.", default="")
+    mode = choice(
+        "What becomes of an event that violates it; empty: what the plan says.", ["observe", "strip", "block"]
+    )
+    unplanned = choice(
+        "What becomes of an event that it doesn't have; empty: what the plan says.", ["observe", "block", "allow"]
+    )
+    unplanned_properties = choice(
+        "Whether properties and traits that it doesn't list are violations; empty: what the plan says.",
+        ["allow", "forbid"],
+    )
+    exempt = names("Ids of destinations that get every event as it came.")
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "send": SendSettings,
+    "log": LogSettings,
+    "deliver": DeliverSettings,
+    "tracking_plan": TrackingPlanSettings,
+}
 """The schemas of the sections that belong to turnout itself, by name."""
 
 
@@ -139,8 +173,8 @@ class Instance(NamedTuple):
 class Configuration(msgspec.Struct, frozen=True):
     """What a `turnout.toml` says.
 
-    `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send`, `log` and `deliver` are
-    complete.
+    `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send`, `log`, `deliver` and
+    `tracking_plan` are complete.
     """
 
     path: Path
@@ -149,6 +183,7 @@ class Configuration(msgspec.Struct, frozen=True):
     send: Config
     log: Config
     deliver: Config
+    tracking_plan: Config
 
     def destination(self, identifier: str) -> Instance:
         """Return the destination of that id; raises ConfigError, with a suggestion, when there is none."""

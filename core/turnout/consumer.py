@@ -23,10 +23,11 @@ from turnout.lane import Lane
 from turnout.log import Accepted, DeadLetter, DeadQuery, Log, LogFull, Parked, Settlement, StoredItem
 from turnout.mapping import map_event
 from turnout.pacing import Breaker, RateLimit
-from turnout.plan import Plan, Settled
+from turnout.plan import Judgement, Plan, Settled, Violation
 from turnout.reasons import Code, Outcome, Reason
 from turnout.sending import Transport
 from turnout.settings import Config
+from turnout.trackingplan import TrackingPlan
 from turnout.watchdog import TooLong, Watchdog
 from turnout.work import NO_REASON, Chunk, Work, parked
 
@@ -44,7 +45,8 @@ class Consumer:
     """Takes one destination through a log, until `run` is told to stop.
 
     `plan` maps one event with what earlier ones left behind. `settings` is the section `[deliver]`. `clock` gives the
-    time in milliseconds since 1970. `settled` is called with each outcome.
+    time in milliseconds since 1970. `settled` is called with each outcome. `governed` says whether the tracking plan of
+    the feed counts here.
     """
 
     def __init__(
@@ -52,12 +54,13 @@ class Consumer:
         log: Log,
         feed: Feed,
         target: Destination,
-        plan: Callable[[Event | Refusal, Inputs], Plan],
+        plan: Callable[[Event | Refusal | Judgement, Inputs], Plan],
         settings: Config,
         *,
         transport: Transport | None = None,
         clock: Callable[[], int],
         settled: Callable[[Settled], None] | None = None,
+        governed: bool = True,
     ) -> None:
         self.name = target.id
         self.target = target
@@ -73,8 +76,11 @@ class Consumer:
         """The users whose events wait."""
         self.attempts = 0
         """How many requests were sent."""
+        self.violations: Counter[tuple[str, str]] = Counter()
+        """How often events violated the tracking plan, by reason code and mode."""
         self._plan = plan
         self._settled = settled
+        self._told = feed.told if governed else feed.event
         self._inputs = Inputs()
         self._window: deque[Chunk] = deque()
         self._position = 0
@@ -230,41 +236,47 @@ class Consumer:
         The time counts for the whole chunk, so the one that is interrupted gets a second try with time of its own.
         """
         works: list[Work] = []
-        with Watchdog(self.settings.mapping_seconds, map_event) as watchdog:
+        with Watchdog(self.settings.mapping_seconds, map_event, TrackingPlan.judge) as watchdog:
             for one in told:
                 for more in (True, False):
                     try:
                         work = self._mapped(one, chunk)
-                    except TooLong:
+                    except TooLong as error:
                         watchdog.again()
                         if not more:
-                            self._interrupted(one, chunk)
+                            self._interrupted(one, chunk, judging=error.function is TrackingPlan.judge)
                         continue
                     if work is not None:
                         works.append(work)
                     break
         return works
 
-    def _interrupted(self, told: Accepted, chunk: Chunk) -> None:
-        seconds = self.settings.mapping_seconds
-        message = f"The mapping at '{self.name}' ({self._version}) did not come back within {seconds:g} s."
+    def _interrupted(self, told: Accepted, chunk: Chunk, *, judging: bool) -> None:
+        what = "The check against the tracking plan" if judging else f"The mapping at '{self.name}' ({self._version})"
+        message = f"{what} did not come back within {self.settings.mapping_seconds:g} s."
         _logger.error("%s", message)
         self._note(self._failed(self.feed.event(told), Reason(Code.PLUGIN_TOO_SLOW, message)), told, chunk)
 
     def _mapped(self, told: Accepted, chunk: Chunk) -> Work | None:
         """Return what has to be sent for an event; note in its chunk what needs no sending."""
-        event = self.feed.event(told)
         if self._suspect == told.position and self._tried >= _DEATHS:
             reason = Reason(Code.PROCESS_DIED, "Processes ended while they mapped this event; it is not tried again.")
-            plan = self._failed(event, reason)
+            plan = self._failed(self.feed.event(told), reason)
         else:
-            plan = self._plan(event, self._inputs)
+            plan = self._plan(self._told(told), self._inputs)
+            if plan.notes:
+                self._count(plan)
         if plan.outcome is not _PLANNED:
             self._note(plan, told, chunk)
             return None
         chunk.left += 1
         message_id = plan.message_id or ""
         return Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items), event=told.data)
+
+    def _count(self, plan: Plan) -> None:
+        for note in plan.notes:
+            if isinstance(note, Violation):
+                self.violations[note.code.value, note.mode] += 1
 
     def _failed(self, event: Event | Refusal, reason: Reason) -> Plan:
         """Return the plan of an event that is not mapped to its end."""

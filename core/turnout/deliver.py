@@ -44,7 +44,9 @@ class Delivery:
         with self.log.own("deliver"):
             for name in self.dispatcher.destinations:  # before anything is deleted that one of them needs
                 await asyncio.to_thread(self.log.register, name)
-            feed = Feed(self.log, self._normaliser.event, readers=len(self.dispatcher.destinations))
+            judge = self.dispatcher.judge if self.dispatcher.tracking_plan else None
+            readers = len(self.dispatcher.destinations)
+            feed = Feed(self.log, self._normaliser.event, judge=judge, readers=readers)
             tasks = [asyncio.create_task(self._serve(name, feed, stop)) for name in self.dispatcher.destinations]
             tasks.append(asyncio.create_task(self._retain(stop)))
             try:
@@ -83,6 +85,7 @@ class Delivery:
             transport=dispatcher.transport,
             clock=self.clock,
             settled=dispatcher.observe if dispatcher.hooks.settled else None,
+            governed=name not in dispatcher.exempt,
         )
 
     async def _retain(self, stop: asyncio.Event) -> None:

@@ -23,7 +23,7 @@ from turnout.hooks import Hooks
 from turnout.inputs import DeviceIds, Inputs, regenerate
 from turnout.mapping import map_event, map_on, rebound
 from turnout.normalise import Normaliser, Source
-from turnout.plan import Plan, Settled
+from turnout.plan import Judgement, Plan, Settled, Violation
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config, redact
 
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from turnout.accepting import Acceptor, Receipt
     from turnout.gathering import Gatherer
     from turnout.sending import Transport
+    from turnout.trackingplan import TrackingPlan
 
 __all__ = ["Dispatcher", "Source"]
 
 _logger = logging.getLogger("turnout")
 _PLANNED = Outcome.PLANNED
+_TOLD = 5
+"""How many violations of one event are logged."""
 
 
 class Dispatcher:
@@ -47,6 +50,7 @@ class Dispatcher:
     function that makes a transport, called for each destination of each send; or a transport, which is never
     closed here and belongs to one event loop. `device_id_provider` is a function of an event that returns the
     device id which the host keeps for it, or None: where a vendor's own library would have made one, in device mode.
+    `tracking_plan` judges each event before hooks and destinations see it, but not for the destinations in `exempt`.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Dispatcher:
         device_id_provider: DeviceIds | None = None,
         log: Config | None = None,
         deliver: Config | None = None,
+        tracking_plan: TrackingPlan | None = None,
+        exempt: Iterable[str] = (),
     ) -> None:
         self.destinations = _named(destinations)
         self.hooks = Hooks(hooks)
@@ -70,6 +76,10 @@ class Dispatcher:
         self.deliver_settings = deliver or DeliverSettings.configure({}, owner="[deliver]")
         self.transport = transport
         self.device_id_provider = device_id_provider
+        self.tracking_plan = tracking_plan
+        self.exempt = frozenset(exempt)
+        for name in sorted(self.exempt):
+            self._check_known(name)
         self._gatherers: weakref.WeakSet[Gatherer] = weakref.WeakSet()
         self._opening = threading.Lock()
         self._accepting: Acceptor | None = None
@@ -105,6 +115,8 @@ class Dispatcher:
             destinations[name] = kind(kind.settings.overlay(given, settings or {}), id=name, environ=environ)
         hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
         hooks = [*hooks, *options.pop("hooks", ())]
+        if "tracking_plan" not in options:
+            options |= _governing(configuration, destinations)
         sections = {name: getattr(configuration, name) for name in ("send", "log", "deliver")}
         return cls(destinations, hooks=hooks, **(sections | options))
 
@@ -119,43 +131,87 @@ class Dispatcher:
             if self._only is not None:
                 return [map_event(self._only, self.normaliser.event(event))]
             accepted = self.normaliser.event(event)
-            if self.hooks.before_mapping:
-                accepted = self._changed(accepted)
-        except Drop as drop:
-            return self._all(accepted, Outcome.DROPPED, drop.reason)
-        except _HookError as error:
-            return self._all(accepted, Outcome.FAILED, error.reason)
         except Refusal as refusal:
             return self._all(event, Outcome.INVALID, refusal.reason)
-        plans = self._mapped(accepted, inputs)
+        if self.tracking_plan is not None:
+            return self._governed(self.judge(accepted), inputs)
+        return self._planned(accepted, inputs)
+
+    def _governed(self, judged: Judgement, inputs: Inputs | None) -> list[Plan]:
+        """Return the plans of an event that the tracking plan has judged."""
+        if self.exempt:
+            carried = Inputs() if inputs is None else inputs
+            return [self.plan_at(name, judged, carried) for name in self.destinations]
+        if judged.reason is not None:
+            return self._all(judged.event, Outcome.DROPPED, judged.reason, judged.violations)
+        return self._planned(judged.kept, inputs, judged.violations)
+
+    def _planned(self, event: Event, inputs: Inputs | None, violations: tuple[Violation, ...] = ()) -> list[Plan]:
+        try:
+            changed = self._changed(event) if self.hooks.before_mapping else event
+        except (Drop, Refusal) as stopped:
+            return self._all(event, _outcome_of(stopped), stopped.reason, violations)
+        plans = self._mapped(changed, inputs)
+        for plan in plans if violations else ():
+            plan.notes = (*violations, *plan.notes)
         if self.hooks.planned:
-            self._observe(accepted, plans)
+            self._observe(changed, plans)
         return plans
 
-    def plan_at(self, destination: str, event: Event | Refusal, inputs: Inputs) -> Plan:
-        """Return what an accepted event becomes at one destination, as `plan` does for all."""
+    def judge(self, event: Event) -> Judgement:
+        """Return what the tracking plan says of an event; without a plan, that all of it goes on.
+
+        What is wrong with it is logged, unless it is blocked: then its outcome says so.
+        """
+        if self.tracking_plan is None:
+            return Judgement(event, event)
+        judged = self.tracking_plan.judge(event)
+        if judged.violations and judged.reason is None:
+            _report(judged, self.tracking_plan.name)
+        return judged
+
+    def plan_at(self, destination: str, event: Event | Refusal | Judgement, inputs: Inputs) -> Plan:
+        """Return what an accepted event becomes at one destination, as `plan` does for all.
+
+        It may have been judged by `judge`, once for all destinations.
+        """
         if isinstance(event, Refusal):
             return next(plan for plan in self.refused(event) if plan.destination == destination)
+        if self.tracking_plan is not None and destination not in self.exempt:
+            return self._plan_judged(destination, event if isinstance(event, Judgement) else self.judge(event), inputs)
+        return self._plan_kept(destination, event.event if isinstance(event, Judgement) else event, inputs)
+
+    def _plan_judged(self, destination: str, judged: Judgement, inputs: Inputs) -> Plan:
+        if judged.reason is None:
+            plan = self._plan_kept(destination, judged.kept, inputs)
+            plan.notes = (*judged.violations, *plan.notes)
+            return plan
+        plan = self._stopped(judged.event, destination, Outcome.DROPPED, self._redacted(judged.reason))
+        plan.notes = judged.violations
+        if self.hooks.planned:
+            self._observe(judged.event, [plan])
+        return plan
+
+    def _plan_kept(self, destination: str, event: Event, inputs: Inputs) -> Plan:
         target = self.destinations[destination]
         try:
             changed = self._changed(event) if self.hooks.before_mapping else event
         except (Drop, Refusal) as stopped:
-            outcome = _outcome_of(stopped)
-            plan = Plan(event.message_id, destination, outcome, self._redacted(stopped.reason), [])
+            plan = self._stopped(event, destination, _outcome_of(stopped), self._redacted(stopped.reason))
         else:
             plan = map_on(target, changed, inputs, self.device_id_provider)
         if self.hooks.planned:
             self._observe(event, [plan])
         return plan
 
-    def planner(self, destination: str) -> Callable[[Event | Refusal, Inputs], Plan]:
+    def planner(self, destination: str) -> Callable[[Event | Refusal | Judgement, Inputs], Plan]:
         """Return a function that does what `plan_at` does for this destination, without what isn't configured."""
         target = self.destinations[destination]
-        if self.hooks.before_mapping or self.hooks.planned or target.carries:
+        if self.hooks.before_mapping or self.hooks.planned or target.carries or self.tracking_plan is not None:
             return partial(self.plan_at, destination)
 
-        def plan(event: Event | Refusal, inputs: Inputs) -> Plan:
-            if isinstance(event, Refusal):
+        def plan(event: Event | Refusal | Judgement, inputs: Inputs) -> Plan:
+            if not isinstance(event, Event):
                 return self.plan_at(destination, event, inputs)
             return map_event(target, event)
 
@@ -166,9 +222,10 @@ class Dispatcher:
         return Reason(reason.code, redact(reason.message, secrets), reason.path)
 
     def _single(self) -> Destination | None:
-        """Return the destination, when there is one alone and no hook to call."""
-        hooked = self.hooks.before_mapping or self.hooks.planned or self._carrying
-        return self._targets[0] if len(self._targets) == 1 and not hooked else None
+        """Return the destination, when there is one alone and nothing beside its mapping to be done."""
+        more = self.hooks.before_mapping or self.hooks.planned or self._carrying
+        alone = len(self._targets) == 1 and not more and self.tracking_plan is None
+        return self._targets[0] if alone else None
 
     def _mapped(self, event: Event, inputs: Inputs | None) -> list[Plan]:
         """Return the plans of all destinations, mapping once for those that map alike."""
@@ -241,12 +298,24 @@ class Dispatcher:
         """Return the plans of an event that can't be accepted: `invalid` at each destination."""
         return _placed(self._all(refusal.source or b"", Outcome.INVALID, refusal.reason), place)
 
-    def _all(self, event: Source, outcome: Outcome, reason: Reason) -> list[Plan]:
-        message_id = event.message_id if isinstance(event, Event) else told_message_id(event, self.normaliser.new_id)
+    def _all(
+        self, event: Source, outcome: Outcome, reason: Reason, violations: tuple[Violation, ...] = ()
+    ) -> list[Plan]:
         reason = self._redacted(reason)
-        plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
+        if isinstance(event, Event):
+            plans = [self._stopped(event, name, outcome, reason) for name in self.destinations]
+        else:
+            message_id = told_message_id(event, self.normaliser.new_id)
+            plans = [Plan(message_id, name, outcome, reason, []) for name in self.destinations]
+        for plan in plans if violations else ():
+            plan.notes = violations
         self._observe(event, plans)
         return plans
+
+    def _stopped(self, event: Event, destination: str, outcome: Outcome, reason: Reason) -> Plan:
+        """Return the plan of an event that is not mapped."""
+        user = event.user_id or event.anonymous_id or ""
+        return Plan(event.message_id, destination, outcome, reason, [], user, event)
 
     def send(self, events: Iterable[Source], inputs: Inputs | None = None) -> list[Settled]:
         """Deliver events now and return the outcome of each at each destination, in the order of the events.
@@ -397,6 +466,8 @@ class Dispatcher:
             self.device_id_provider,
             self.log_settings,
             self.deliver_settings,
+            self.tracking_plan,
+            self.exempt,
         )
         state = (self.destinations, self.hooks, self.normaliser, *settings)
         return _restore, (type(self), *state)
@@ -409,6 +480,31 @@ def _placed(plans: list[Plan], place: str, number: int = 1) -> list[Plan]:
         if place and plan.reason is not None and plan.outcome is Outcome.INVALID:
             plan.reason = msgspec.structs.replace(plan.reason, message=f"{where}: {plan.reason.message}")
     return plans
+
+
+def _governing(configuration: Configuration, chosen: Iterable[str]) -> dict[str, Any]:
+    """Return the options for the section `[tracking_plan]`; `chosen` are the ids of the destinations."""
+    section = configuration.tracking_plan
+    for name in section.exempt:
+        if name not in configuration.destinations:
+            hint = did_you_mean(name, configuration.destinations)
+            raise ConfigError(f"{configuration.path}: [tracking_plan] exempt: there is no destination '{name}'.{hint}")
+    if not section.path:
+        return {}
+    from turnout.trackingplan import TrackingPlan
+
+    options = {name: section[name] for name in ("mode", "unplanned", "unplanned_properties")}
+    plan = TrackingPlan.load(configuration.path.parent / section.path, **options)
+    return {"tracking_plan": plan, "exempt": [name for name in section.exempt if name in chosen]}
+
+
+def _report(judged: Judgement, name: str) -> None:
+    """Log what is wrong with an event that goes on: the first violations, and how many more there are."""
+    who = f"{judged.event.message_id} violates the tracking plan '{name}'"
+    for one in judged.violations[:_TOLD]:
+        _logger.warning("%s: %s%s", who, one.message, " It is taken out." if one.stripped else "")
+    if (more := len(judged.violations) - _TOLD) > 0:
+        _logger.warning("%s: there are %d more violations.", who, more)
 
 
 class _HookError(Refusal):
@@ -476,8 +572,19 @@ def _restore(
     provider: DeviceIds | None,
     log: Config,
     deliver: Config,
+    tracking_plan: TrackingPlan | None,
+    exempt: frozenset[str],
 ) -> Dispatcher:
-    made = kind(destinations, send=send, transport=transport, device_id_provider=provider, log=log, deliver=deliver)
+    made = kind(
+        destinations,
+        send=send,
+        transport=transport,
+        device_id_provider=provider,
+        log=log,
+        deliver=deliver,
+        tracking_plan=tracking_plan,
+        exempt=exempt,
+    )
     made.hooks, made.normaliser = hooks, normaliser
     made._only = made._single()
     return made

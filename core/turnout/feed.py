@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.log import Accepted, Log
+from turnout.plan import Judgement
 
 __all__ = ["Feed"]
 
@@ -18,17 +19,28 @@ _KEPT = 4
 class Feed:
     """Returns the events of a log in chunks; destinations at the same place share what is decoded.
 
-    `normalise` makes an `Event` of a JSON text, or raises `Refusal`. `readers` is how many destinations read: with one
-    alone nothing is kept, since hundreds of decoded events would only fill the processor's caches.
+    `normalise` makes an `Event` of a JSON text, or raises `Refusal`. `judge` says what the tracking plan makes of it,
+    where there is one. `readers` is how many destinations read: with one alone nothing is kept, since hundreds of
+    decoded events would only fill the processor's caches.
     """
 
-    def __init__(self, log: Log, normalise: Callable[[bytes], Event], *, readers: int = 1, events: int = 250) -> None:
+    def __init__(
+        self,
+        log: Log,
+        normalise: Callable[[bytes], Event],
+        *,
+        judge: Callable[[Event], Judgement] | None = None,
+        readers: int = 1,
+        events: int = 250,
+    ) -> None:
         self.log = log
         self.events = events
         self._normalise = normalise
+        self._judge = judge
         self._shared = readers > 1
         self._chunks: OrderedDict[int, list[Accepted]] = OrderedDict()
         self._decoded: dict[int, Event | Refusal] = {}
+        self._judged: dict[int, Judgement] = {}
         self._reading = asyncio.Lock()
 
     async def behind(self, position: int) -> list[Accepted]:
@@ -52,6 +64,7 @@ class Feed:
     def _forget(self, old: Iterable[Accepted]) -> None:
         for accepted in old:
             self._decoded.pop(accepted.position, None)
+            self._judged.pop(accepted.position, None)
 
     def event(self, accepted: Accepted) -> Event | Refusal:
         """Return the event of a record, normalised; or the refusal of one that can't be."""
@@ -63,4 +76,16 @@ class Feed:
                 found = refusal
             if self._shared:
                 self._decoded[accepted.position] = found
+        return found
+
+    def told(self, accepted: Accepted) -> Event | Refusal | Judgement:
+        """Return the same, and what the tracking plan makes of it, where there is one."""
+        event = self.event(accepted)
+        if self._judge is None or isinstance(event, Refusal):
+            return event
+        found = self._judged.get(accepted.position)
+        if found is None:
+            found = self._judge(event)
+            if self._shared:
+                self._judged[accepted.position] = found
         return found

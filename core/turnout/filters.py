@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError, validates, validates_schema
 
+from turnout._pointer import remove, steps
 from turnout.errors import Drop, did_you_mean
 from turnout.hooks import hookimpl
 from turnout.reasons import Code
@@ -25,7 +26,6 @@ __all__ = ["EventFilter", "FilterSettings"]
 
 _CALL_TYPES = ("page", "screen", "identify", "track", "group", "alias", "delete")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)+")
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _KEPT = ("/type", "/event", "/messageId", "/timestamp", "/originalTimestamp", "/sentAt", "/receivedAt")
 
 
@@ -72,8 +72,7 @@ class EventFilter:
         self._allowed = frozenset(config.allow_events)
         self._blocked = frozenset(config.block_events)
         self._types = frozenset(config.block_types)
-        # From the end: an item that is taken out of a list moves only those behind it.
-        self._removed = sorted((_steps(pointer) for pointer in config.remove), key=_place, reverse=True)
+        self._removed = [steps(pointer) for pointer in config.remove]
 
     @hookimpl
     def turnout_before_mapping(self, event: Event) -> dict[str, Any] | None:
@@ -92,42 +91,4 @@ class EventFilter:
 
     def _without(self, event: Event) -> dict[str, Any] | None:
         changed = event.to_dict()
-        removed = [_remove(changed, steps) for steps in self._removed]
-        return changed if any(removed) else None
-
-
-def _steps(pointer: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
-
-
-def _place(steps: list[str]) -> list[tuple[int, str]]:
-    return [(int(step) if _INDEX.fullmatch(step) else -1, step) for step in steps]
-
-
-def _remove(document: Any, steps: list[str]) -> bool:
-    """Take the value at `steps` out of `document` and return whether there was one."""
-    for step in steps[:-1]:
-        document = _member(document, step)
-    return _take(document, steps[-1])
-
-
-def _member(document: Any, step: str) -> Any:
-    if isinstance(document, dict):
-        return document.get(step)
-    if isinstance(document, list) and _is_index(step, document):
-        return document[int(step)]
-    return None
-
-
-def _take(document: Any, step: str) -> bool:
-    if isinstance(document, dict) and step in document:
-        del document[step]
-        return True
-    if isinstance(document, list) and _is_index(step, document):
-        del document[int(step)]
-        return True
-    return False
-
-
-def _is_index(step: str, items: list[Any]) -> bool:
-    return _INDEX.fullmatch(step) is not None and int(step) < len(items)
+        return changed if remove(changed, self._removed) else None

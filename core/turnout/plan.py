@@ -11,9 +11,9 @@ from turnout.endpoint import Item
 from turnout.event import Event
 from turnout.inputs import Carried
 from turnout.packing import Request, pack
-from turnout.reasons import Outcome, Reason
+from turnout.reasons import Code, Outcome, Reason
 
-__all__ = ["Note", "Plan", "Settled"]
+__all__ = ["Judgement", "Note", "Plan", "Settled", "Violation"]
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -21,6 +21,36 @@ class Note(msgspec.Struct, frozen=True):
 
     message: str
     path: str | None = None
+
+
+class Violation(Note, frozen=True, kw_only=True):
+    """What the tracking plan finds wrong with an event; `message` never holds a value of it.
+
+    `path` leads to the value, or to where it is missing.
+    """
+
+    code: Code
+    """`plan_violation`, or `plan_unplanned` for a call that the plan doesn't have."""
+    event: str
+    """What the call is named: an event's name, else `identify`, or `page Pricing`."""
+    keyword: str = ""
+    """The keyword of JSON Schema that was violated, as in `required`; empty for an unplanned call."""
+    mode: str = "observe"
+    """What is done: `observe` (nothing), `strip` (the value is taken out where it can be) or `block` (the event is)."""
+    stripped: bool = False
+    """Whether the value was taken out."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What a tracking plan makes of one event."""
+
+    event: Event
+    """As it came."""
+    kept: Event
+    """As it goes on: without what was taken out of it."""
+    violations: tuple[Violation, ...] = ()
+    reason: Reason | None = None
+    """Why it is blocked; None when it goes on."""
 
 
 class Plan(msgspec.Struct, gc=False):
@@ -39,7 +69,7 @@ class Plan(msgspec.Struct, gc=False):
     """The event that was mapped; None when it could not be accepted."""
     target: Destination | None = None
     notes: tuple[Note, ...] = ()
-    """What rules left out on purpose, and why."""
+    """What rules left out on purpose, and why; before that, each `Violation` of the tracking plan."""
     carried: Carried | None = None
     """What earlier events had left for the mapping of this one."""
 

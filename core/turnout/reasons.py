@@ -47,6 +47,10 @@ class Code(StrEnum):
     """The rules ran and none of them applied to this event."""
     FILTERED = "filtered"
     """A hook dropped the event before it was mapped."""
+    PLAN_VIOLATION = "plan_violation"
+    """The event violates the tracking plan, which blocks such events."""
+    PLAN_UNPLANNED = "plan_unplanned"
+    """The tracking plan has no event (or page, or screen) of this name, and blocks those."""
     DELETED_UNREAD = "deleted_unread"
     """The log was told to delete the event before the destination had it."""
     # invalid: the event can't be accepted

@@ -14,19 +14,23 @@ _SOON = 0.01
 
 
 class TooLong(BaseException):
-    """Plugin code was interrupted; no `except Exception` of a plugin catches it."""
+    """A function was interrupted; no `except Exception` of a plugin catches it. `function` is the one."""
+
+    def __init__(self, function: Callable[..., object] | None = None) -> None:
+        super().__init__()
+        self.function = function
 
 
 class Watchdog:
-    """Interrupts calls of a function that last longer than so many seconds, by raising `TooLong` in them.
+    """Interrupts calls of functions that last longer than so many seconds, by raising `TooLong` in them.
 
     The time counts from the beginning of the context, or from `again`. It works on the main thread of a Unix process,
     through SIGALRM; elsewhere, or with 0 seconds, it does nothing.
     """
 
-    def __init__(self, seconds: float, function: Callable[..., object]) -> None:
+    def __init__(self, seconds: float, *functions: Callable[..., object]) -> None:
         self.seconds = seconds
-        self._code = function.__code__
+        self._codes = {function.__code__: function for function in functions}
         self._before: object = None
         self._on = False
 
@@ -51,9 +55,9 @@ class Watchdog:
             signal.signal(signal.SIGALRM, self._before)  # type: ignore[arg-type]
 
     def _bite(self, number: int, frame: FrameType | None) -> None:
-        """Interrupt the function, if it is running; what is around it must not be torn."""
+        """Interrupt the function that is running; what is around it must not be torn."""
         while frame is not None:
-            if frame.f_code is self._code:
-                raise TooLong
+            if frame.f_code in self._codes:
+                raise TooLong(self._codes[frame.f_code])
             frame = frame.f_back
         signal.setitimer(signal.ITIMER_REAL, _SOON)
