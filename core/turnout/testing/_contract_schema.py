@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 from turnout.destination import Rule, declared_endpoints, declared_rules
 from turnout.endpoint import Endpoint
@@ -17,6 +19,7 @@ __all__ = [
     "rules_are_documented",
     "secrets_are_marked",
     "settings_are_documented",
+    "ships_its_types",
 ]
 
 _SECRETIVE = {"credential", "credentials", "key", "passphrase", "passwd", "password", "pwd", "secret", "token"}
@@ -35,6 +38,20 @@ def is_found_by_its_entry_point(subject: Subject) -> None:
     if not (kind.__doc__ or "").strip():
         mend = 'Begin the class with """Acme Analytics, through its Events API.""": it is the head of its page.'
         raise Broken(f"the class {kind.__name__} has no docstring", mend, where=f"class {kind.__name__}")
+
+
+def ships_its_types(subject: Subject) -> None:
+    """Look for `py.typed` beside the code of a package whose rules are annotated."""
+    kind = subject.kind
+    package = sys.modules[kind.__module__.partition(".")[0]]
+    if not any(getattr(kind, one.id).__annotations__ for one in declared_rules(kind)):
+        raise NothingToSee("No rule is annotated: there are no types to ship.")
+    if not hasattr(package, "__path__"):
+        raise NothingToSee(f"{package.__name__} is a single module, which can't ship types: only a package can.")
+    if not any((Path(folder) / "py.typed").is_file() for folder in package.__path__):
+        mend = f"Put an empty file py.typed into the package {package.__name__}, and see that the wheel has it."
+        found = "the rules are annotated, and no type checker reads that: py.typed is missing"
+        raise Broken(found, mend, where=f"package {package.__name__}")
 
 
 def rules_are_documented(subject: Subject) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from turnout._casefiles import destination_of, is_case
 from turnout.cases import Case
 from turnout.destination import Destination
 from turnout.dispatcher import Dispatcher
@@ -51,10 +52,19 @@ class Entry(msgspec.Struct, frozen=True):
 class Pinned(msgspec.Struct, frozen=True):
     """A case with its plans; `fault` says why there are none."""
 
-    case: Case | None
+    variants: tuple[Case, ...]
+    """The case for each of its profiles; the case itself when it has not several."""
     path: Path
-    plans: list[dict[str, Any]] = []
+    pinned: Any = None
+    """What its snapshot has to hold."""
     fault: str = ""
+
+    @property
+    def plans(self) -> list[dict[str, Any]]:
+        """All of its plans."""
+        if isinstance(self.pinned, dict):
+            return [plan for plans in self.pinned.values() for plan in plans]
+        return list(self.pinned or ())
 
     @property
     def rules(self) -> set[str]:
@@ -158,14 +168,27 @@ class Subject:
             raise NothingToSee("No event becomes an item: neither a generated one nor one of a case. Write a case.")
         return found
 
+    @cached_property
+    def covering(self) -> dict[str, Entry]:
+        """For each endpoint that can be reached, an entry that has an item for it."""
+        found: dict[str, Entry] = {}
+        for entry, plan in self.planned:
+            for item in plan.items:
+                found.setdefault(item.endpoint.name, entry)
+        for words, settings, dispatcher in self.every[len(self.main) :]:
+            for name, event in self.corpus:
+                for item in dispatcher.plan(event)[0].items:
+                    if item.endpoint.name not in found:
+                        found[item.endpoint.name] = Entry(f"{name}, with {words}", settings, dispatcher, event)
+        return found
+
     def _of_cases(self) -> Iterator[Entry]:
         times: dict[str, int] = {}
         for pinned in self.pinned:
             new = [rule for rule in sorted(pinned.rules) if times.get(rule, 0) < _CASES_OF_A_RULE]
-            if pinned.case is None or not new:
-                continue
             times.update({rule: times.get(rule, 0) + 1 for rule in new})
-            yield from _entries(pinned.case, self)
+            for case in pinned.variants if new else ():
+                yield from _entries(case, self)
 
     @cached_property
     def pinned(self) -> list[Pinned]:
@@ -187,18 +210,14 @@ def _entries(case: Case, subject: Subject) -> Iterator[Entry]:
 
 
 def _pinned(folder: Path, name: str) -> Iterator[Pinned]:
-    for path in sorted(folder.glob("*/*.json")):
+    for path in sorted(path for path in folder.resolve().rglob("*") if is_case(path)):
         try:
             case = Case.load(path)
+            if case.destination == name:
+                yield Pinned(case.each(), path, case.pinned())
         except ConfigError as error:
-            yield Pinned(None, path, [], str(error))
-            continue
-        if case.destination != name:
-            continue
-        try:
-            yield Pinned(case, path, case.plan())
-        except ConfigError as error:
-            yield Pinned(case, path, [], str(error))
+            if destination_of(path) == name:
+                yield Pinned((), path, [], str(error))
 
 
 def seen(plan: Plan) -> dict[str, Any]:

@@ -20,10 +20,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from turnout.testing import _contract_answers as answers
+from turnout.testing import _contract_cases as pinned
+from turnout.testing import _contract_config as config
 from turnout.testing import _contract_items as items
 from turnout.testing import _contract_outcomes as outcomes
 from turnout.testing import _contract_purity as purity
+from turnout.testing import _contract_reach as reach
 from turnout.testing import _contract_schema as schema
+from turnout.testing import _contract_secrets as secrets
 from turnout.testing._contract_subject import Subject
 from turnout.testing._contract_words import Broken, NothingToSee
 
@@ -48,6 +53,10 @@ class DestinationContract:
         """A destination is found by its entry point, states its plugin API version, and says what it is."""
         self._hold(schema.is_found_by_its_entry_point)
 
+    def test_ships_its_types(self) -> None:
+        """A package whose rules are annotated has `py.typed`, so that type checkers read them."""
+        self._hold(schema.ships_its_types)
+
     def test_rules_are_documented(self) -> None:
         """Every rule has an id of its own and a docstring: the page of the destination is made from them."""
         self._hold(schema.rules_are_documented)
@@ -59,6 +68,34 @@ class DestinationContract:
     def test_secrets_are_marked(self) -> None:
         """A setting that holds a key, a token, a secret or a password is marked as secret."""
         self._hold(schema.secrets_are_marked)
+
+    def test_wrong_settings_are_refused(self) -> None:
+        """An unknown setting and a value of the wrong kind are refused with a sentence that names the setting."""
+        self._hold(config.wrong_settings_are_refused)
+
+    def test_can_be_configured(self) -> None:
+        """Settings that the schema takes configure the destination, each at each of its values."""
+        self._hold(config.can_be_configured)
+
+    def test_conditions_name_settings(self) -> None:
+        """The condition of a rule names settings of the schema, and can be asked whatever their values are."""
+        self._hold(config.conditions_name_settings)
+
+    def test_base_url_moves_every_endpoint(self) -> None:
+        """The setting `base_url` takes the place of scheme and host in every endpoint, for simulators and proxies."""
+        self._hold(config.base_url_moves_every_endpoint)
+
+    def test_survives_pickling(self) -> None:
+        """A destination can be handed to a worker: it pickles, and maps the same afterwards."""
+        self._hold(config.survives_pickling)
+
+    def test_every_rule_can_run(self) -> None:
+        """Every rule runs for some event under some settings."""
+        self._hold(reach.every_rule_can_run)
+
+    def test_every_endpoint_is_used(self) -> None:
+        """Every endpoint gets an item of some event under some settings."""
+        self._hold(reach.every_endpoint_is_used)
 
     def test_leaves_the_event_alone(self) -> None:
         """A mapping changes nothing inside its event: `pure = True` is a promise."""
@@ -107,6 +144,30 @@ class DestinationContract:
     def test_honours_the_gates(self) -> None:
         """`integrations` and `_metadata.bundled` decide first whether an event goes to the destination at all."""
         self._hold(outcomes.honours_the_gates)
+
+    def test_shows_no_secret(self) -> None:
+        """No secret is ever shown: not in plans, reasons, logs and errors, and in no encoding."""
+        self._hold(secrets.shows_no_secret)
+
+    def test_answers_become_outcomes(self) -> None:
+        """Whatever a vendor answers, and if it answers nothing, every item gets an outcome and no reader raises."""
+        self._hold(answers.answers_become_outcomes)
+
+    def test_success_is_delivered(self) -> None:
+        """What the vendor took counts as delivered."""
+        self._hold(answers.success_is_delivered)
+
+    def test_trouble_is_tried_again(self) -> None:
+        """Trouble that passes (429, 5xx) burns no item: it is sent again, and not before the vendor wants it."""
+        self._hold(answers.trouble_is_tried_again)
+
+    def test_every_rule_has_a_case(self) -> None:
+        """Every rule makes an item in at least one case, so that a snapshot pins what it does."""
+        self._hold(pinned.every_rule_has_a_case)
+
+    def test_cases_match_their_snapshots(self) -> None:
+        """The plan of every case is the one that its snapshot keeps."""
+        self._hold(pinned.cases_match_their_snapshots)
 
     @classmethod
     def subject(cls) -> Subject:
