@@ -19,9 +19,20 @@ import turnout
 from turnout import config, filters, reasons, settings, testing
 from turnout.cli import main as command_line
 from turnout.destination import load_destination
-from turnout.docs import destination_page, table
+from turnout.docs import DestinationDoc, EndpointDoc, FieldDoc, RuleDoc, destination_page
+from turnout.examples import ExampleDoc
+from turnout.markdown import table
 
 DOCS = Path(__file__).parent
+CASES = DOCS.parent / "tests" / "cases" / "amplitude"
+SHAPES = {
+    DestinationDoc: "Destination",
+    settings.SettingDoc: "Setting",
+    RuleDoc: "Rule",
+    FieldDoc: "Field",
+    EndpointDoc: "Endpoint",
+    ExampleDoc: "Example",
+}
 SENDING = (
     "The first retry waits at most a second, each further one up to twice as long, a minute at most. A vendor that "
     "asks for more time gets it; one that asks for more than a minute is given up. `timeout_seconds` holds for "
@@ -35,6 +46,7 @@ def pages() -> dict[str, str]:
     return {
         "destinations/amplitude.md": GENERATED + amplitude_page(),
         "destinations/amplitude-platforms.md": GENERATED + platforms_page(),
+        "reference/destination-json.md": GENERATED + destination_json_page(),
         "reference/reasons.md": GENERATED + reasons_page(),
         "reference/python.md": GENERATED + python_page(),
         "reference/cli.md": GENERATED + cli_page(),
@@ -44,7 +56,8 @@ def pages() -> dict[str, str]:
 
 def amplitude_page() -> str:
     """Return the page of the Amplitude destination, with a link to the one by platform in front of the settings."""
-    head, settings_title, rest = destination_page(load_destination("amplitude"), "amplitude").partition("## Settings\n")
+    page = destination_page(load_destination("amplitude"), "amplitude", CASES)
+    head, settings_title, rest = page.partition("## Settings\n")
     link = (
         "[Platform by platform](amplitude-platforms.md) shows the events of page and screen calls and the device ids "
         "on each platform, beside Segment's own tables."
@@ -72,6 +85,47 @@ def _members(kind: type) -> list[tuple[str, str]]:
         if isinstance(member, ast.Assign) and isinstance(doc, ast.Expr):
             found.append((ast.literal_eval(member.value), ast.literal_eval(doc.value)))
     return found
+
+
+def destination_json_page() -> str:
+    """Return the page of the object that `turnout docs --json` writes."""
+    parts = [
+        "# The JSON of a destination",
+        "`turnout docs NAME --json` writes one object. Every key is always there. A later version may add keys; "
+        "`format` grows when one changes its meaning or goes.",
+    ]
+    for kind, title in SHAPES.items():
+        rows = [(f"`{name}`", _json_type(hint), doc) for name, hint, doc in _attributes(kind)]
+        parts += [f"## {title}", table(("key", "type", "meaning"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _attributes(kind: type) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and docstring of each attribute of a struct."""
+    body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
+    for attribute, doc in itertools.pairwise(body):
+        if isinstance(attribute, ast.AnnAssign) and isinstance(doc, ast.Expr):
+            yield ast.unparse(attribute.target), ast.unparse(attribute.annotation), ast.literal_eval(doc.value)
+
+
+def _json_type(hint: str) -> str:
+    """Return an annotation in the words of JSON."""
+    hint = hint.removesuffix(" | None") + (" or null" if hint.endswith(" | None") else "")
+    words = {
+        "str": "text",
+        "int": "number",
+        "bool": "true or false",
+        "Any": "any",
+        "Plans": "list of objects",
+        "tuple[str, ...]": "list of text",
+        "list[str]": "list of text",
+        "list[Any]": "list",
+        "dict[str, Any]": "object",
+        "dict[str, list[str]]": "object of lists of text",
+    }
+    words |= {f"list[{kind.__name__}]": f"list of {title.lower()}s" for kind, title in SHAPES.items()}
+    first, _, rest = hint.partition(" or ")
+    return words[first] + (f" or {rest}" if rest else "")
 
 
 def python_page() -> str:

@@ -28,7 +28,7 @@ from platform_tables import (
 
 from turnout import Dispatcher, Outcome
 from turnout.destination import load_destination
-from turnout.docs import table
+from turnout.markdown import table
 from turnout.plan import Plan
 
 __all__ = ["platforms_page"]

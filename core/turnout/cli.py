@@ -24,6 +24,7 @@ __all__ = ["main"]
 
 _LAZY = {
     "dlq": "turnout._logcommands:dlq",
+    "docs": "turnout._docscommand:docs",
     "log": "turnout._logcommands:log",
     "new": "turnout._newcommand:new",
     "replay": "turnout._logcommands:replay",

@@ -1,44 +1,181 @@
-"""The page of a destination as Markdown, made from its code: settings, rules, context table, endpoints."""
+"""What a destination's page says, made from its code: settings, rules, fields, endpoints, and cases as examples.
+
+`describe_destination` gives it as data, in a shape that stays (`DestinationDoc`); `destination_page` as Markdown.
+"""
 
 from __future__ import annotations
 
 import inspect
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
+import msgspec
+
+from turnout.answer import read_status
 from turnout.copies import Copy
 from turnout.destination import Destination, Rule, declared_endpoints, declared_rules
-from turnout.endpoint import Endpoint
+from turnout.endpoint import Batch, Endpoint
+from turnout.errors import ConfigError
+from turnout.examples import ExampleDoc, examples, shipped_cases
 from turnout.platforms import PLATFORMS
+from turnout.plugins import DESTINATIONS, Plugin, installed
 from turnout.settings import Config, SettingDoc, describe
 
-__all__ = ["destination_page", "rule_ids", "table"]
+__all__ = [
+    "DestinationDoc",
+    "EndpointDoc",
+    "FieldDoc",
+    "RuleDoc",
+    "describe_destination",
+    "destination_page",
+    "rule_ids",
+]
+
+FORMAT = 1
+"""The version of the shape of `DestinationDoc`; it grows when a key changes its meaning or goes."""
 
 _WORD = r"[A-Z]+(?:-[A-Z]+)*"
 _ID = re.compile(rf"\b({_WORD})-(\d\d)(?:\s+to\s+{_WORD}-(\d\d)|\s+to\s+-(\d\d)|((?:,\s+-\d\d)+))?")
 _CAMEL = re.compile(r"_(\w)")
+_T = TypeVar("_T")
 
 
-def destination_page(kind: type[Destination], plugin: str) -> str:
-    """Return the Markdown page of a destination that is installed as `plugin`."""
-    doc = inspect.getdoc(kind) or ""
-    parts = [
-        f"# {kind.name}",
-        doc,
-        f"Plugin `{plugin}`; the key in `integrations` is `{kind.name}`. This page is generated from the code.",
-        "## Settings",
-        "Every setting may be written with its name or with Segment's key. Platforms: S server (cloud mode), "
-        "B browser, I iOS, A Android; a setting does nothing elsewhere.",
-        _settings(describe(kind.settings)),
-        "## Rules",
-        "A rule maps one call to one or more items. It runs when its settings hold.",
-        _rules(declared_rules(kind)),
-    ]
-    if kind.table:
-        parts += ["## Fields", "What is copied from every event.", _fields(kind)]
-    parts += ["## Endpoints", _endpoints(declared_endpoints(kind), kind)]
-    return "\n\n".join(parts) + "\n"
+class RuleDoc(msgspec.Struct, frozen=True):
+    """One rule: what runs when."""
+
+    id: str
+    """The name by which plans show it."""
+    calls: list[str]
+    """The call types that it handles."""
+    platforms: list[str]
+    """The platforms that it runs on."""
+    settings: list[str]
+    """The settings that must be on, those that must be off with `not ` in front."""
+    by_settings: bool
+    """Whether a function of the settings decides instead."""
+    events: str
+    """For a rule of some track calls only: the function that decides by the event's name. Else empty."""
+    aside: bool
+    """Whether it only sends what goes beside a call."""
+    doc: str
+    """Its docstring, without the sentences that only name rules of a rule book."""
+    rules: list[str]
+    """The ids of a rule book that its docstring names."""
+
+
+class FieldDoc(msgspec.Struct, frozen=True):
+    """One row of the table of fields: what is copied from every event."""
+
+    sources: list[str]
+    """Places in the event as it is sent, such as `context.os.name`; none for a constant."""
+    targets: list[str]
+    """The vendor's keys."""
+    doc: str
+    """What happens on the way; empty when the value is copied as it is."""
+    rules: list[str]
+    """The ids of a rule book that ask for it."""
+
+
+class EndpointDoc(msgspec.Struct, frozen=True):
+    """One endpoint: where requests go, how much one may hold, and how answers are read."""
+
+    name: str
+    """The name by which plans show it."""
+    method: str
+    """The HTTP method."""
+    url: str | None
+    """The address with the default settings, `{name}` for a required one; null when they don't tell it."""
+    url_by_settings: bool
+    """Whether a function of the settings makes the address."""
+    content_type: str
+    """The media type of the body."""
+    auth: str
+    """The scheme of the `authorization` header (`Basic`, `Bearer`); empty when there is none."""
+    auth_settings: list[str]
+    """The settings that the `authorization` header is made of."""
+    headers: list[str]
+    """The names of further headers."""
+    items: int | None
+    """How many items one request may hold, with the default settings; null when they don't tell it."""
+    bytes: int | None
+    """How many bytes its body may have."""
+    linger_ms: int | None
+    """How long an item may wait for others."""
+    limits_by_settings: bool
+    """Whether a function of the settings makes the limits."""
+    answers: str
+    """How answers are read: the first paragraph of the reader's docstring."""
+    doc: str
+    """What it is for."""
+
+
+class DestinationDoc(msgspec.Struct, frozen=True):
+    """What is known of a destination: the object that `turnout docs --json` writes."""
+
+    format: int
+    """The version of this shape, 1."""
+    plugin: str
+    """The name under which it is installed."""
+    name: str
+    """The key in an event's `integrations`."""
+    distribution: str
+    """The package that it comes with; empty when it is not installed as a plugin."""
+    version: str
+    """The version of that package."""
+    api: int
+    """The version of the plugin API that it was made for."""
+    doc: str
+    """Its docstring."""
+    ignored: dict[str, list[str]]
+    """The call types that a platform doesn't have."""
+    settings: list[SettingDoc]
+    """Its settings, core's own last."""
+    rules: list[RuleDoc]
+    """Its rules, in the order in which they run."""
+    fields: list[FieldDoc]
+    """What is copied from every event."""
+    endpoints: list[EndpointDoc]
+    """Its endpoints, in the order in which they are written."""
+    examples: list[ExampleDoc]
+    """Cases, one for each rule that has any; empty when there are no cases."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self, enc_hook=str))
+        return plain
+
+
+def describe_destination(kind: type[Destination], plugin: str, cases: Path | None = None) -> DestinationDoc:
+    """Return what is known of a destination that is installed as `plugin`.
+
+    Its examples are cases of the folder `cases`, by default those that its package ships in a folder `cases`.
+    Raises `ConfigError` when the cases that `cases` names can't be used.
+    """
+    home = next((one for one in installed(DESTINATIONS) if one.name == plugin), Plugin(plugin, "", "", "", ""))
+    return DestinationDoc(
+        format=FORMAT,
+        plugin=plugin,
+        name=kind.name,
+        distribution=home.distribution,
+        version=home.version,
+        api=kind.api,
+        doc=inspect.cleandoc(kind.__doc__ or ""),
+        ignored={platform: list(calls) for platform, calls in kind.ignored.items()},
+        settings=[_setting(one) for one in describe(kind.settings)],
+        rules=[_rule(one) for one in declared_rules(kind)],
+        fields=_fields(kind),
+        endpoints=[_endpoint(one, _likely(kind)) for one in declared_endpoints(kind)],
+        examples=_examples(kind, plugin, cases),
+    )
+
+
+def destination_page(kind: type[Destination], plugin: str, cases: Path | None = None) -> str:
+    """Return the Markdown page of a destination that is installed as `plugin`; see `describe_destination`."""
+    from turnout.markdown import page
+
+    return page(describe_destination(kind, plugin, cases))
 
 
 def rule_ids(text: str) -> list[str]:
@@ -52,57 +189,35 @@ def rule_ids(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table."""
-    titles = list(head)
-    lines = [titles, ["---"] * len(titles), *([_cell(one) for one in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _examples(kind: type[Destination], plugin: str, cases: Path | None) -> list[ExampleDoc]:
+    folder = shipped_cases(kind) if cases is None else cases
+    found = [] if folder is None else examples(kind, plugin, folder)
+    if cases is not None and not found:
+        place = f"cases/{plugin}/<name>.json"
+        raise ConfigError(f"{cases}: there is no case of '{plugin}' in it. A case is a file {place} with an event.")
+    return found
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _setting(told: SettingDoc) -> SettingDoc:
+    return msgspec.structs.replace(told, default="***") if told.secret and told.default else told
 
 
-def _settings(settings: Iterable[SettingDoc]) -> str:
-    rows = []
-    for one in settings:
-        doc = one.doc + (f" Needs `{one.requires}`." if one.requires else "")
-        notes = [word for word, holds in (("required", one.required), ("secret", one.secret)) if holds]
-        default = "" if one.required else f"`{json.dumps(one.default)}`"
-        rows.append(
-            [
-                f"`{one.name}`",
-                f"`{one.key}`",
-                ", ".join([one.type, *notes]),
-                default,
-                one.platforms,
-                doc,
-                ", ".join(one.rules),
-            ]
-        )
-    return table(("setting", "Segment's key", "type", "default", "platforms", "meaning", "rule"), rows)
-
-
-def _rules(rules: Iterable[Rule]) -> str:
-    rules, rows = list(rules), []
-    varied = any(one.platforms != PLATFORMS for one in rules)
-    for one in rules:
-        when = ", ".join(f"`{name}`" for name in one.settings) or ("by its settings" if one.when else "always")
-        row = [f"`{one.id}`", ", ".join(one.call_types), when, _prose(one.doc), ", ".join(rule_ids(one.doc))]
-        if varied:
-            row.insert(2, _letters(one.platforms))
-        rows.append(row)
-    head = ["rule", "calls", "when", "what it does", "rule book"]
-    return table([*head[:2], "platforms", *head[2:]] if varied else head, rows)
-
-
-def _letters(platforms: Iterable[str]) -> str:
-    """Return platforms as the settings table writes them: S, B, I, A."""
-    return "".join(one[0].upper() for one in PLATFORMS if one in platforms)
+def _rule(told: Rule) -> RuleDoc:
+    return RuleDoc(
+        id=told.id,
+        calls=list(told.call_types),
+        platforms=[one for one in PLATFORMS if one in told.platforms],
+        settings=list(told.settings),
+        by_settings=callable(told.when),
+        events=getattr(told.event, "__name__", "function") if told.event else "",
+        aside=told.aside,
+        doc=_prose(told.doc),
+        rules=rule_ids(told.doc),
+    )
 
 
 def _prose(doc: str) -> str:
-    """Return a docstring without the ids that it names."""
+    """Return a docstring without the sentences that only name ids."""
     sentences = re.split(r"(?<=[.!?])\s+", " ".join(doc.split()))
     return " ".join(one for one in sentences if not _only_ids(one))
 
@@ -111,49 +226,61 @@ def _only_ids(sentence: str) -> bool:
     return bool(rule_ids(sentence)) and len(re.sub(rf"{_WORD}-\d\d|-\d\d|to|and|,|\.|\s|Revenue:", "", sentence)) == 0
 
 
-def _fields(kind: type[Destination]) -> str:
-    rows = []
+def _fields(kind: type[Destination]) -> list[FieldDoc]:
+    made = []
     for row in kind.table:
-        copied = isinstance(row, Copy)
-        sources = (_json_path(row.source),) if isinstance(row, Copy) else row.sources
-        targets = (row.target,) if isinstance(row, Copy) else row.targets
-        how = row.doc or ("As it is." if copied else "")
-        rows.append([_code(sources), _code(targets), how, ", ".join(row.rules)])
-    return table(("from", "to", "how", "rule"), rows)
+        sources = [_json_path(row.source)] if isinstance(row, Copy) else list(row.sources)
+        targets = [row.target] if isinstance(row, Copy) else list(row.targets)
+        made.append(FieldDoc(sources, targets, row.doc, list(row.rules)))
+    return made
 
 
 def _json_path(source: str) -> str:
     return ".".join(_CAMEL.sub(lambda found: found[1].upper(), part) for part in source.split("."))
 
 
-def _code(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words) or "(constant)"
+def _endpoint(told: Endpoint, config: Config) -> EndpointDoc:
+    limits = _asked(told.limits, config, Batch)
+    return EndpointDoc(
+        name=told.name,
+        method=told.method,
+        url=_asked(told.url, config, str),
+        url_by_settings=callable(told.url),
+        content_type=told.body.content_type,
+        auth=told.auth.scheme if told.auth else "",
+        auth_settings=list(told.auth.names) if told.auth else [],
+        headers=list(told.headers),
+        items=limits.items if limits else None,
+        bytes=limits.bytes if limits else None,
+        linger_ms=limits.linger_ms if limits else None,
+        limits_by_settings=callable(told.limits),
+        answers=_reading(told.read),
+        doc=told.doc,
+    )
 
 
-def _endpoints(endpoints: Iterable[Endpoint], kind: type[Destination]) -> str:
-    rows = []
-    for one in endpoints:
-        rows.append(
-            [
-                f"`{one.name}`",
-                f"{one.method} `{_url(one, kind)}`",
-                one.body.content_type,
-                _limits(one, kind),
-                one.doc,
-            ]
-        )
-    return table(("endpoint", "request", "body", "limits", "what for"), rows)
+def _asked(value: _T | Callable[[Config], _T], config: Config, kind: type[_T]) -> _T | None:
+    """Return a value, or what a function of the settings makes; None when it can't work with what is likely."""
+    try:
+        made = value(config) if callable(value) else value
+    except Exception:
+        return None
+    return made if isinstance(made, kind) else None
 
 
-def _limits(endpoint: Endpoint, kind: type[Destination]) -> str:
-    batch = endpoint.limits(_defaults(kind)) if callable(endpoint.limits) else endpoint.limits
-    by_settings = " (by its settings)" if callable(endpoint.limits) else ""
-    return f"{batch.items} items, {batch.bytes:,} bytes{by_settings}"
+def _likely(kind: type[Destination]) -> Config:
+    """Return the default settings; for a required one its first choice, or `{name}`."""
+    return Config({one.name: _first(one) if one.required else one.default for one in describe(kind.settings)})
 
 
-def _url(endpoint: Endpoint, kind: type[Destination]) -> str:
-    return endpoint.url if isinstance(endpoint.url, str) else endpoint.url(_defaults(kind))
+def _first(told: SettingDoc) -> Any:
+    return told.choices[0] if told.choices else f"{{{told.name}}}"
 
 
-def _defaults(kind: type[Destination]) -> Config:
-    return Config({one.name: one.default for one in describe(kind.settings)})
+_BY_STATUS = "By the status alone: "
+
+
+def _reading(read: object) -> str:
+    doc = inspect.cleandoc(read.__doc__ or "") if inspect.isroutine(read) else ""
+    paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
+    return _BY_STATUS + paragraphs[1] if read is read_status else paragraphs[0]

@@ -209,16 +209,27 @@ class SettingDoc(msgspec.Struct, frozen=True):
     """What documentation and a form need to know of one setting."""
 
     name: str
+    """Its name, as in `api_key`."""
     key: str
+    """Segment's key for it, as in `apiKey`."""
     type: str
+    """What it takes, in words."""
     default: Any
+    """Its value when none is given; null for a required one."""
     choices: tuple[str, ...]
+    """The words that it takes; empty when it takes any."""
     secret: bool
+    """Whether it is masked wherever it would show."""
     required: bool
+    """Whether it must be given."""
     doc: str
+    """What it does."""
     platforms: str
+    """The platforms that it has an effect on, in the destination's own words; empty when it says nothing of them."""
     rules: tuple[str, ...]
+    """The ids of a rule book that ask for it."""
     requires: str
+    """The setting that must be set when this one is; empty when there is none."""
 
 
 def describe(schema: type[marshmallow.Schema]) -> list[SettingDoc]:

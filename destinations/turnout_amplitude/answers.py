@@ -19,7 +19,11 @@ _QUOTA_PAUSE = 3600.0
 
 
 def read_events(answer: Answer, count: int) -> list[Verdict]:
-    """Return the fate of each event of a `/2/httpapi` or `/batch` request."""
+    """Judge each event: a 400 refuses those that it names, and the others go out again; one that names none splits.
+
+    A wrong key is a matter of the settings. A 429 that names events holds up their users only, else everything. A 403
+    refuses. A 200 counts with Amplitude's own body alone. Any other status is judged as everywhere.
+    """
     if answer.status == 400:
         return _bad_request(answer, count)
     if answer.status == 429:
@@ -38,7 +42,7 @@ def _strange(answer: Answer) -> Verdict:
 
 
 def read_form(answer: Answer, count: int) -> list[Verdict]:
-    """Return the fate of each item of a form request (identify, group identify, user mapping).
+    """Judge the items of a form request together: a 400 splits it, until the one at fault is refused alone.
 
     A wrong key is told by the text `invalid api_key`, whatever the status (Segment's classic code checks it).
     """

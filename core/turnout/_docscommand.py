@@ -1,0 +1,52 @@
+"""`turnout docs`: the page of an installed destination."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["docs"]
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Write it as one JSON object.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it into this file.")
+@click.option(
+    "--cases",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Cases to take examples from. Default: those that the destination's package ships.",
+)
+def docs(name: str, as_json: bool, out: Path | None, cases: Path | None) -> None:
+    """Write the page of an installed destination, made from its code, as Markdown.
+
+    It has the settings in both spellings, the rules with their conditions, what is copied from an event, the endpoints
+    with their limits, and for each rule a case as an example, secrets masked. The shape of --json is documented in
+    docs/reference/destination-json.md. Exit 2 when there is no such destination, or it can't be loaded.
+    """
+    from turnout import _json
+    from turnout.cli import standard_output
+    from turnout.destination import load_destination
+    from turnout.docs import describe_destination
+    from turnout.markdown import page
+
+    told = describe_destination(load_destination(name), name, cases)
+    text = _json.compact(told.to_dict()) + b"\n" if as_json else page(told).encode()
+    if out is None:
+        stream = standard_output()
+        stream.write(text)
+        stream.flush()
+    else:
+        _write(out, text)
+
+
+def _write(out: Path, text: bytes) -> None:
+    from turnout.errors import ConfigError
+
+    try:
+        out.write_bytes(text)
+    except OSError as error:
+        raise ConfigError(f"{out}: can't be written: {error.strerror}.") from None
+    click.echo(f"{out}: written.")
