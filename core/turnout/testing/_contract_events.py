@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from turnout.event import CALL_TYPES
+from turnout.destination import Destination
+from turnout.specimens import specimens
 
 __all__ = [
+    "Path",
     "backwards",
     "corpus",
     "has_null",
     "leaves",
-    "minimal",
     "replaced",
     "stamped",
     "without",
@@ -23,38 +24,10 @@ __all__ = [
 Path = tuple[str | int, ...]
 
 
-def corpus() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield events of every call, each with its name; no two have a message id in common."""
-    for call_type in CALL_TYPES:
-        yield f"minimal {call_type}", stamped(minimal(call_type), f"minimal-{call_type}")
-    for number, event in enumerate(_sampled()):
-        yield f"sample {number}", stamped(event, f"sample-{number}")
-
-
-def _sampled(count: int = 60) -> list[dict[str, Any]]:
-    from hypothesis import given, settings
-
-    from turnout.testing.strategies import usual_events
-
-    found: list[dict[str, Any]] = []
-
-    @settings(max_examples=count, derandomize=True, database=None, deadline=None)
-    @given(usual_events)
-    def collect(event: dict[str, Any]) -> None:
-        found.append(event)
-
-    collect()
-    return found
-
-
-def minimal(call_type: str) -> dict[str, Any]:
-    """Return the smallest event of a call type."""
-    more = {
-        "track": {"event": "Report Exported"},
-        "group": {"groupId": "group-1"},
-        "alias": {"previousId": "previous-1"},
-    }
-    return {"type": call_type, "userId": "user-1", **more.get(call_type, {})}
+def corpus(destination: Destination) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the specimens for a destination, each with its name; no two have a message id in common."""
+    for each in specimens(destination=destination, parts=False):
+        yield each.name, stamped(each.event, each.name)
 
 
 def stamped(event: Mapping[str, Any], message_id: str) -> dict[str, Any]:
@@ -93,19 +66,24 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def replaced(event: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    """Return the event with another value at a path."""
-    return _changed(event, path, lambda holder, key: holder.__setitem__(key, value))
+    """Return the event with another value at a path; what is beside the path is shared."""
+    made, holder = _opened(event, path)
+    holder[path[-1]] = value
+    return made
 
 
 def without(event: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the event without what is at a path."""
-    return _changed(event, path, lambda holder, key: holder.__delitem__(key))
+    """Return the event without what is at a path; what is beside the path is shared."""
+    made, holder = _opened(event, path)
+    del holder[path[-1]]
+    return made
 
 
-def _changed(event: Mapping[str, Any], path: Path, change: Callable[[Any, Any], object]) -> dict[str, Any]:
-    made = copy.deepcopy(dict(event))
+def _opened(event: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], Any]:
+    """Return a copy of the event whose objects and lists on the way to `path` are new, and the last one of these."""
+    made: dict[str, Any] = dict(event)
     holder: Any = made
     for key in path[:-1]:
+        holder[key] = copy.copy(holder[key])
         holder = holder[key]
-    change(holder, path[-1])
-    return made
+    return made, holder

@@ -147,7 +147,7 @@ class Subject:
     @cached_property
     def corpus(self) -> list[tuple[str, dict[str, Any]]]:
         """Events of every call, with their names."""
-        return list(events.corpus())
+        return list(events.corpus(self.configured(self.settings)))
 
     @cached_property
     def entries(self) -> list[Entry]:
