@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
     "SNAPSHOTS",
     "absolute",
+    "cases_in",
     "destination_of",
     "fault",
+    "holds_cases",
     "is_case",
     "is_snapshot",
     "orphans",
@@ -39,10 +42,24 @@ def absolute(path: Path) -> Path:
 
 def is_case(path: Path) -> bool:
     """Return whether a file is a case, by its suffix and its place; the path is absolute, as for all that follows."""
-    if path.suffix not in _SUFFIXES or path.stem == _PROFILES:
-        return False
-    suite = suite_of(path.parent)
-    return suite is not None and SNAPSHOTS not in path.parent.relative_to(suite).parts
+    return _looks_so(path.name) and holds_cases(path.parent)
+
+
+def holds_cases(folder: Path) -> bool:
+    """Return whether JSON and YAML files in this folder are cases."""
+    suite = suite_of(folder)
+    return suite is not None and SNAPSHOTS not in folder.relative_to(suite).parts
+
+
+def cases_in(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return those of the files called `names` in a folder that are cases, in order."""
+    found = sorted(name for name in names if _looks_so(name))
+    return [folder / name for name in found] if found and holds_cases(absolute(folder)) else []
+
+
+def _looks_so(name: str) -> bool:
+    stem, dot, suffix = name.rpartition(".")
+    return dot + suffix in _SUFFIXES and stem != _PROFILES
 
 
 def is_snapshot(path: Path) -> bool:

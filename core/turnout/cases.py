@@ -19,7 +19,6 @@ from turnout.destination import Destination, load_destination
 from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, did_you_mean
 from turnout.inputs import Inputs
-from turnout.settings import Config
 from turnout.strictjson import load_file
 
 __all__ = ["Case", "Pinned", "Plans", "dump"]
@@ -79,7 +78,13 @@ class Case(msgspec.Struct, frozen=True):
         """
         if self.variants:
             raise ConfigError(f"{self.path}: the case has several profiles. Take each of its variants.")
-        destination = load(self.destination)(self.settings, id=self.destination, environ={})
+        kind = load(self.destination)
+        try:
+            destination = kind(self.settings, id=self.destination, environ={})
+        except ConfigError as error:
+            if not self.profile:
+                raise
+            raise ConfigError(f"With the profile '{self.profile}': {error}") from None
         return Dispatcher([destination], clock=lambda: self.now, new_id=_hash, **_sections())
 
     def plan(self, dispatcher: Dispatcher | None = None) -> Plans:
@@ -157,7 +162,7 @@ def _profile_names(path: Path, told: dict[str, Any]) -> list[str]:
 
 
 @functools.cache
-def _sections() -> dict[str, Config]:
+def _sections() -> dict[str, Any]:
     """Return the sections of a configuration at their defaults; a suite needs them for thousands of dispatchers."""
     kinds = {"send": SendSettings, "log": LogSettings, "deliver": DeliverSettings}
     return {name: kind.configure({}, owner=f"[{name}]") for name, kind in kinds.items()}
