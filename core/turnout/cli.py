@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 
 _LAZY = {
+    "check": "turnout._checkcommand:check",
     "dlq": "turnout._logcommands:dlq",
     "docs": "turnout._docscommand:docs",
     "log": "turnout._logcommands:log",
