@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -66,11 +67,15 @@ def _check(source: str) -> None:
         raise PluginError(f"'{source}' is not a path of an event, such as context.os.name.")
     kind: Any = Event
     for part in source.split("."):
-        known = {field.name: field.type for field in msgspec.structs.fields(kind)} if _is_struct(kind) else {}
+        known = _attributes(kind)
         if part not in known:
             raise PluginError(f"An event has no '{source}': '{part}' is unknown.{did_you_mean(part, known)}")
         kind = known[part]
 
 
-def _is_struct(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+@lru_cache
+def _attributes(kind: Any) -> dict[str, Any]:
+    """Return the attributes of a struct with their types; working them out takes milliseconds."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return {}
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}

@@ -33,9 +33,10 @@ def makes_clean_json(subject: Subject) -> None:
             raise Broken(f"an item is not JSON: {plan.reason.message}", mend, event=entry.event)
         for item in plan.items:
             _check_strict(entry, item)
-    for entry, _ in subject.planned:
+    looked: set[tuple[Any, ...]] = set()
+    for entry, plan in subject.planned:
         if not events.has_null(entry.event):
-            _check_numbers(entry)
+            _check_numbers(entry, rules_of(plan), looked)
 
 
 def _check_strict(entry: Entry, item: Item) -> None:
@@ -61,11 +62,14 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _check_numbers(entry: Entry) -> None:
+def _check_numbers(entry: Entry, rules: str, looked: set[tuple[Any, ...]]) -> None:
     """Put texts that Python reads as NaN and infinity where numbers are: encoded, these become null."""
     for path, value in events.leaves(entry.event):
-        if isinstance(value, bool) or not isinstance(value, int | float) or path[0] not in ("properties", "traits"):
+        place = (id(entry.dispatcher), rules, path)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or path[0] not in ("properties", "traits") or place in looked:
             continue
+        looked.add(place)
         for text in _NO_NUMBERS:
             event = events.replaced(entry.event, path, text)
             for item, place in _nulls(entry.plan(event)):

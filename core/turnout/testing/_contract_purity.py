@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from turnout._json import pointer
+from turnout.dispatcher import Dispatcher
 from turnout.event import Event
 from turnout.normalise import Normaliser
 from turnout.plan import Plan
@@ -58,9 +59,11 @@ def gives_the_same_answer_twice(subject: Subject) -> None:
         if changed := difference(first[-1], seen(entry.plan())):
             found = f"the second time the answer is another, {changed}"
             raise Broken(found, mend, where=rules_of(plan), event=entry.event)
-    fresh: dict[int, Any] = {}
+    fresh: dict[int, Dispatcher] = {}
     for (entry, plan), before in reversed(list(zip(subject.planned, first, strict=True))):
-        again = fresh.setdefault(id(entry.dispatcher), subject.dispatcher(entry.settings))
+        if id(entry.dispatcher) not in fresh:
+            fresh[id(entry.dispatcher)] = subject.dispatcher(entry.settings)
+        again = fresh[id(entry.dispatcher)]
         if changed := difference(before, seen(again.plan(entry.event)[0])):
             found = f"a new destination with the same settings gives another answer, {changed}"
             raise Broken(found, mend, where=rules_of(plan), event=entry.event)

@@ -122,7 +122,8 @@ def _check_plan(entry: Entry, plan: Plan, shown: Mapping[str, Any], canaries: _C
 
 def _spoilt(subject: Subject) -> Iterable[dict[str, Any]]:
     """Yield each event with one of its properties or traits replaced by something that a rule may raise for."""
-    for _, event in subject.corpus:
+    different = {(event["type"], event.get("event")): event for _, event in subject.corpus}
+    for event in different.values():
         for name in ("properties", "traits"):
             inner = event.get(name)
             if isinstance(inner, dict):
