@@ -2,7 +2,8 @@
 
 A block after a line that is only "`name`:" is a file and is written. A block in `console` is run: lines after `$ `
 are commands, what follows is their output. In an output `…` stands for any text, alone on a line for any lines.
-A command that ends in `&` is ready when it has written its first line; `kill %1` ends it. No other block is allowed.
+A command that ends in `&` is ready when it has written its first line; `kill %1` ends it. `cd` holds for what follows.
+No other block is allowed.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ class Shell:
         """Return what a command writes, to either stream."""
         if command == "kill %1":
             return self.stop()
+        if command.startswith("cd "):
+            self.folder /= command.removeprefix("cd ")
+            return ""
         if command.endswith(" &"):
             return self._start(command.removesuffix(" &"))
         done = subprocess.run(

@@ -146,7 +146,8 @@ def _item_name(data: bytes) -> str:
     for key in ("event_type", "event", "group_value", "global_user_id"):
         if isinstance(item.get(key), str):
             return str(item[key])
-    return "user " + str(item.get("user_id") or item.get("device_id") or "?")
+    users = (item.get(key) for key in ("user_id", "userId", "user", "device_id"))
+    return "user " + str(next(filter(None, users), "?"))
 
 
 def _plain(text: str) -> str:
