@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -55,6 +56,7 @@ def test_every_block_is_checked_here() -> None:
         '{"message_id":',
         "[destinations.amplitude]",
         "from turnout import Dispatcher",
+        "turnout new acme",
         "from turnout import ITEMS",
         '[project.entry-points."turnout.destinations"]',
     ]
@@ -82,6 +84,14 @@ def test_the_commands_are_those_that_there_are() -> None:
     """The table names every command once, and nothing else."""
     named = re.findall(r"^\| `turnout (\w+)[^`]*` \|", README, re.MULTILINE)
     assert sorted(named) == sorted(main.list_commands(click.Context(main)))
+
+
+def test_the_package_is_written(tmp_path: Path) -> None:
+    """The command for a destination of one's own makes the folder that the README names."""
+    words = shlex.split(block("turnout new").text)
+    done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "turnout-acme" / "pyproject.toml").is_file()
 
 
 def test_the_configuration_is_accepted(tmp_path: Path) -> None:
