@@ -429,6 +429,7 @@ def test_a_zip_bomb_is_not_unpacked_beyond_the_limit(bench: Bench) -> None:
         (b"{}", "br", (415, "encoding_unsupported")),
         (gzip.compress(gzip.compress(b"{}")), "gzip, gzip", (415, "encoding_unsupported")),
     ],
+    ids=["no gzip", "cut off", "more", "twice", "brotli", "two packings"],
 )
 def test_a_body_that_is_badly_packed_is_refused(
     bench: Bench, body: bytes, packing: str, expected: tuple[int, str]

@@ -86,6 +86,11 @@ class Body:
             raise _bad(body)
         return cls(_some(items), _checked({key: body.get(key) for key in _ROOT}))
 
+    @property
+    def common(self) -> Mapping[str, Any]:
+        """Return the keys that all items have in common, without nulls."""
+        return self._root
+
     def take(self, key: str) -> Any:
         """Return what the body says of a key that all items have in common, and keep it from them."""
         value = self._root.pop(key, None)

@@ -7,16 +7,16 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import lru_cache
+from itertools import compress
 
 import msgspec
 
 from turnout._json import compact
 from turnout._times import iso
-from turnout.body import told_message_id
 from turnout.dedupe import Seen, key_of
 from turnout.errors import Refusal
 from turnout.event import Event
@@ -56,8 +56,8 @@ class Receipt(msgspec.Struct, frozen=True):
 class _Job(msgspec.Struct):
     """Events of one call, and who waits for them."""
 
-    events: list[bytes]
-    keys: list[bytes]
+    texts: Sequence[bytes]
+    keys: Sequence[bytes]
     answer: Future[Sequence[int | None]]
     size: int
 
@@ -103,42 +103,35 @@ class Acceptor:
 
         Raises `LogFull` when there is no room, and then none of them was kept.
         """
-        return self._receipts(events, self._submit(events).result())
+        return _receipts(events, self._submit(*_kept(events)).result())
 
     async def accept_async(self, events: Sequence[Event | Refusal]) -> list[Receipt]:
         """Do the same from asyncio."""
-        return self._receipts(events, await asyncio.wrap_future(self._submit(events)))
+        return _receipts(events, await self.keep(*_kept(events)))
 
-    def _submit(self, events: Iterable[Event | Refusal]) -> Future[Sequence[int | None]]:
-        good = [event for event in events if isinstance(event, Event)]
+    async def keep(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Sequence[int | None]:
+        """Return the position of each text, once all are durably in the log; None for one that was kept before.
+
+        `keys` tell which are the same, as `dedupe.key_of` makes them. Raises as `accept` does.
+        """
+        return await asyncio.wrap_future(self._submit(texts, keys))
+
+    def _submit(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Future[Sequence[int | None]]:
         answer: Future[Sequence[int | None]] = Future()
-        if not good:
+        if not texts:
             answer.set_result([])
             return answer
-        keys = [key_of(event.write_key or event.project_id or "", event.message_id) for event in good]
-        texts = [stored(event) for event in good]
         size = sum(map(len, texts))
         with self._counting:
             self.waiting_bytes += size
         self._jobs.put(_Job(texts, keys, answer, size))
         return answer
 
-    def _receipts(self, events: Sequence[Event | Refusal], positions: Sequence[int | None]) -> list[Receipt]:
-        found = iter(positions)
-        receipts = []
-        for event in events:
-            if isinstance(event, Refusal):
-                receipts.append(Receipt(_told_id(event), reason=event.reason))
-            else:
-                position = next(found)
-                receipts.append(Receipt(event.message_id, position, position is None))
-        return receipts
-
     def _write(self) -> None:
         """Keep what is submitted, group by group, until None comes."""
         while (job := self._jobs.get()) is not None:
             jobs, last = [job], False
-            while sum(len(one.events) for one in jobs) < _GROUP:
+            while sum(len(one.texts) for one in jobs) < _GROUP:
                 try:
                     more = self._jobs.get_nowait()
                 except queue.Empty:
@@ -154,37 +147,54 @@ class Acceptor:
                 return
 
     def _keep(self, jobs: Sequence[_Job]) -> None:
-        now = self._clock()
-        fresh = [[self.seen.add(key, now) for key in job.keys] for job in jobs]
-        pairs = [
-            pair
-            for job, news in zip(jobs, fresh, strict=True)
-            for *pair, new in zip(job.events, job.keys, news, strict=True)
-            if new
-        ]
+        now, add = self._clock(), self.seen.add
+        texts: list[bytes] = []
+        keys: list[bytes] = []
+        fresh: list[list[bool]] = []
+        for job in jobs:
+            news = [add(key, now) for key in job.keys]
+            fresh.append(news)
+            if all(news):
+                texts += job.texts
+                keys += job.keys
+            else:
+                texts += compress(job.texts, news)
+                keys += compress(job.keys, news)
         try:
-            entries = Entries([event for event, _ in pairs], [key for _, key in pairs], now)
-            position = self.log.append(entries) if pairs else 0
+            position = self.log.append(Entries(texts, keys, now)) if texts else 0
             self.writable = True
         except Exception as error:
             self.writable = False
-            self.seen.remove(key for _, key in pairs)
+            self.seen.remove(keys)
             known = isinstance(error, LogError)
             _logger.error("Events could not be kept: %s", error, exc_info=not known)
             for job in jobs:
                 job.answer.set_exception(error)
             return
         for job, news in zip(jobs, fresh, strict=True):
-            positions: list[int | None] = []
-            for new in news:
-                positions.append(position if new else None)
-                position += new
-            job.answer.set_result(positions)
+            following = position + sum(news)
+            places = iter(range(position, following))
+            job.answer.set_result([next(places) if new else None for new in news])
+            position = following
 
 
-def _told_id(refusal: Refusal) -> str | None:
-    """Return the message id of an event of a batch that was refused, as far as it can be read."""
-    return None if refusal.source is None else told_message_id(refusal.source, lambda _: None)
+def _kept(events: Sequence[Event | Refusal]) -> tuple[list[bytes], list[bytes]]:
+    """Return the texts of the good events as they are kept, and their keys for deduplication."""
+    good = [event for event in events if isinstance(event, Event)]
+    keys = [key_of(event.write_key or event.project_id or "", event.message_id) for event in good]
+    return [stored(event) for event in good], keys
+
+
+def _receipts(events: Sequence[Event | Refusal], positions: Sequence[int | None]) -> list[Receipt]:
+    found = iter(positions)
+    receipts = []
+    for event in events:
+        if isinstance(event, Refusal):
+            receipts.append(Receipt(None, reason=event.reason))
+        else:
+            position = next(found)
+            receipts.append(Receipt(event.message_id, position, position is None))
+    return receipts
 
 
 def stored(event: Event) -> bytes:

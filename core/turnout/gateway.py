@@ -21,10 +21,10 @@ import msgspec
 
 from turnout._json import compact
 from turnout._receiving import BodyError, GoneError, Receive, read_body
-from turnout.accepting import Acceptor, Receipt
+from turnout.accepting import Acceptor
 from turnout.errors import Refusal
 from turnout.gatewaymetrics import Tally
-from turnout.intake import Call, batch_call, ipv4, single_call
+from turnout.intake import Batch, Call, Kept, Single, ipv4, message_id_of
 from turnout.log import LogError
 from turnout.normalise import Normaliser
 from turnout.reasons import Code, Reason
@@ -169,10 +169,10 @@ class Gateway:
         except Refusal as refusal:
             self.tally.refused(refusal.reason.code)
             return self._refused(refusal)
-        first = call.events[0]
-        if not source and not call.write_key and isinstance(first, Refusal) and first.reason.code in _UNREADABLE:
-            self.tally.refused(first.reason.code)  # what can't be read may hold the key
-            return Answer(400, _told(first.reason))
+        bad = call.refusal if isinstance(call, Single) else None
+        if bad and not source and not call.write_key and bad.reason.code in _UNREADABLE:
+            self.tally.refused(bad.reason.code)  # what can't be read may hold the key
+            return Answer(400, _told(bad.reason))
         source = source or self._source(call.write_key, token)
         client = scope.get("client")
         return await self._kept(call, source, ipv4(client[0] if client else None))
@@ -200,38 +200,38 @@ class Gateway:
     def _read(self, kind: str, raw: bytes) -> Call:
         arrival = self._clock()
         if kind == _BATCH:
-            return batch_call(self.normaliser, raw, arrival, int(self.settings.max_batch_events))
-        return single_call(self.normaliser, raw, kind, arrival)
+            return Batch(self.normaliser, raw, arrival, int(self.settings.max_batch_events))
+        return Single(self.normaliser, raw, kind, arrival)
 
     async def _kept(self, call: Call, source: HttpSource, address: str | None) -> Answer:
-        events = call.of(source, address)
+        kept = call.kept(source, address)
         try:
-            receipts = await self.acceptor.accept_async(events)
+            positions = await self.acceptor.keep(kept.texts, kept.keys)
         except LogError:
             message = "The events can't be kept now. Send them again later."
             raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_FULL_SECONDS)) from None
-        self.tally.receipts(source.id, receipts)
-        bad = [(index, event) for index, event in enumerate(events) if isinstance(event, Refusal)]
-        if not call.batch:
-            return self._refused(bad[0][1]) if bad else Answer(200, _DONE)
-        if not bad and not call.surplus:
+        self.tally.kept(source.id, positions)
+        for _, refusal in kept.refused:
+            self.tally.refused(refusal.reason.code, source=source.id)
+        if not kept.refused and not call.surplus:
             return Answer(200, _DONE)
-        return Answer(
-            200, compact({"success": True, "rejected": [*_rejected(bad, receipts), *self._surplus(call, source)]})
-        )
+        if isinstance(call, Batch):
+            return Answer(200, compact({"success": True, "rejected": self._rejected(call, kept, source)}))
+        return self._refused(kept.refused[0][1])
 
-    def _surplus(self, call: Call, source: HttpSource) -> list[dict[str, Any]]:
-        """Return the entry for the events of a batch that were not read."""
-        if not call.surplus:
-            return []
-        self.tally.refused(Code.BATCH_TOO_LONG, call.surplus, source.id)
-        first = len(call.events)
-        message = (
-            f"A batch may have {first:,} events; the last {call.surplus:,} were not taken. Send them by themselves."
-        )
-        return [
-            {"index": first, "count": call.surplus, "messageId": None, **_plain(Reason(Code.BATCH_TOO_LONG, message))}
+    def _rejected(self, batch: Batch, kept: Kept, source: HttpSource) -> list[dict[str, Any]]:
+        """Return what a batch is told of the events that were not taken, with their places."""
+        rejected = [
+            {"index": index, "messageId": message_id_of(refusal), **_plain(refusal.reason)}
+            for index, refusal in kept.refused
         ]
+        if batch.surplus:
+            first, number = len(batch), batch.surplus
+            self.tally.refused(Code.BATCH_TOO_LONG, number, source.id)
+            message = f"A batch may have {first:,} events; the last {number:,} were not taken. Send them by themselves."
+            reason = Reason(Code.BATCH_TOO_LONG, message)
+            rejected.append({"index": first, "count": number, "messageId": None, **_plain(reason)})
+        return rejected
 
     def _refused(self, refusal: Refusal) -> Answer:
         """Return the answer to a call that can't be accepted."""
@@ -298,12 +298,6 @@ def _plain(reason: Reason) -> dict[str, Any]:
 
 def _told(reason: Reason) -> bytes:
     return compact({"success": False, **_plain(reason)})
-
-
-def _rejected(bad: Sequence[tuple[int, Refusal]], receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
-    return [
-        {"index": index, "messageId": receipts[index].message_id, **_plain(refusal.reason)} for index, refusal in bad
-    ]
 
 
 def _library_settings(key: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 from turnout.reasons import Code
 
 if TYPE_CHECKING:
-    from turnout.accepting import Receipt
     from turnout.gateway import Gateway
 
 __all__ = ["GatewayCollector", "Tally"]
@@ -47,17 +46,12 @@ class Tally:
         else:
             self.calls[code] += times
 
-    def receipts(self, source: str, receipts: Sequence[Receipt]) -> None:
-        """Count the events of a call."""
-        fresh = 0
-        for receipt in receipts:
-            if receipt.position is not None:
-                fresh += 1
-            elif receipt.reason is not None:
-                self.events[source, "refused", receipt.reason.code.value] += 1
-            else:
-                self.events[source, "duplicate", ""] += 1
-        self.events[source, "accepted", ""] += fresh
+    def kept(self, source: str, positions: Sequence[int | None]) -> None:
+        """Count the events of a call that are in the log, now or before."""
+        copies = positions.count(None)
+        self.events[source, "accepted", ""] += len(positions) - copies
+        if copies:
+            self.events[source, "duplicate", ""] += copies
 
 
 class GatewayCollector(Collector):

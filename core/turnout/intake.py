@@ -1,13 +1,12 @@
-"""What one call of a sender holds: its events, each read for the source that sent it, or why it can't be accepted.
+"""What one call of a sender holds, read for the source that sent it: what the log keeps, and what can't be accepted.
 
-No HTTP here: `gateway.py` has that. An event leaves with the id of its source as `projectId` and without any write key,
-so that no key gets into the log.
+No HTTP here: `gateway.py` has that. An event is kept with the id of its source as `projectId` and without any write
+key, so that no key gets into the log.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -15,6 +14,10 @@ from msgspec.structs import force_setattr
 
 from turnout._batch import Body
 from turnout._json import compact
+from turnout._times import iso, parse
+from turnout.accepting import stored
+from turnout.body import told_message_id
+from turnout.dedupe import key_of
 from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.normalise import Normaliser
@@ -22,47 +25,117 @@ from turnout.platforms import SERVER, platform_of
 from turnout.reasons import Code
 from turnout.writekeys import HttpSource
 
-__all__ = ["Call", "batch_call", "ipv4", "single_call"]
+__all__ = ["Batch", "Call", "Kept", "Single", "ipv4", "message_id_of"]
 
 _raw_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Call(msgspec.Struct):
-    """The events of one request and the write key that it holds, if any; `batch`: whether it was a batch."""
+class Kept(msgspec.Struct):
+    """What a call leaves: texts for the log with their keys for deduplication, and what is refused, by its place."""
 
-    events: Sequence[Event | Refusal]
+    texts: list[bytes] = []
+    keys: list[bytes] = []
+    refused: list[tuple[int, Refusal]] = []
+
+
+class Call:
+    """One request of a sender, before it is known who it is."""
+
     write_key: str | None
-    batch: bool
+    """The write key that the body holds, if it does."""
     surplus: int = 0
     """How many events behind the allowed number were not read."""
 
-    def of(self, source: HttpSource, address: str | None) -> list[Event | Refusal]:
-        """Return the events as those of a source; `address` is where the request came from."""
-        return [_owned(event, source, address) if isinstance(event, Event) else event for event in self.events]
+    def kept(self, source: HttpSource, address: str | None) -> Kept:
+        """Return what the call leaves in the log as one of `source`; `address` is where the request came from."""
+        raise NotImplementedError
 
 
-def single_call(normaliser: Normaliser, raw: bytes, kind: str, arrival: datetime) -> Call:
-    """Return the call that a request to a path such as `/v1/track` makes; the path says of which type it is."""
-    text = raw.strip()
-    if text[:1] == b"{" and text[-1:] == b"}" and len(text) > 2:
-        text = text[:-1] + b',"type":"%b"}' % kind.encode()
-    try:
-        event = normaliser.event(text, arrival)
-    except Refusal as refusal:
-        return Call([refusal], _key_in(raw), False)
-    return Call([event], event.write_key, False)
+class Single(Call):
+    """A request to a path such as `/v1/track`: one event; the path says of which type it is."""
+
+    def __init__(self, normaliser: Normaliser, raw: bytes, kind: str, arrival: datetime) -> None:
+        text = raw.strip()
+        if text[:1] == b"{" and text[-1:] == b"}" and len(text) > 2:
+            text = text[:-1] + b',"type":"%b"}' % kind.encode()
+        self.refusal: Refusal | None = None
+        """Why the event can't be accepted from anybody."""
+        try:
+            self._event = normaliser.event(text, arrival)
+            self.write_key = self._event.write_key
+        except Refusal as refusal:
+            self.refusal, self.write_key = refusal, _key_in(raw)
+
+    def kept(self, source: HttpSource, address: str | None) -> Kept:
+        """Return what the call leaves."""
+        kept = Kept()
+        if self.refusal is None:
+            _keep(kept, 0, self._event, source, address)
+        else:
+            kept.refused.append((0, self.refusal))
+        return kept
 
 
-def batch_call(normaliser: Normaliser, raw: bytes, arrival: datetime, most: int) -> Call:
-    """Return the call that a batch body makes, with at most so many events; raise `Refusal` for the body itself."""
-    body = Body.of_text(raw)
-    surplus = max(0, len(body.items) - most)
-    if surplus:
-        body.items = body.items[:most]
-    key = body.take("writeKey")
-    if not isinstance(key, str) or not key:
-        key = _key_in(body.source(0))
-    return Call(list(normaliser.batch(body, arrival)), key, True, surplus)
+class Batch(Call):
+    """A batch body, with at most `most` events; raises `Refusal` for the body itself."""
+
+    def __init__(self, normaliser: Normaliser, raw: bytes, arrival: datetime, most: int) -> None:
+        self._normaliser, self._arrival = normaliser, arrival
+        self._body = body = Body.of_text(raw)
+        self.surplus = max(0, len(body.items) - most)
+        if self.surplus:
+            body.items = body.items[:most]
+        key = body.take("writeKey")
+        self.write_key = key if isinstance(key, str) and key else _key_in(body.source(0))
+
+    def __len__(self) -> int:
+        return len(self._body.items)
+
+    def kept(self, source: HttpSource, address: str | None) -> Kept:
+        """Return what the call leaves.
+
+        Nearly all events of nearly all batches need no look of their own: they are decoded to see that they are good,
+        and kept as they came, with the stamps of their arrival behind.
+        """
+        kept, normaliser, body = Kept(), self._normaliser, self._body
+        texts, keys, plain = kept.texts, kept.keys, normaliser.plain
+        addressed = bool(address) and source.settings.client_ip
+        stamps = self._stamps(source) if not body.common.keys() - {"sentAt"} else None
+        for index, item in enumerate(body.items):
+            text = bytes(item)
+            event = plain(text) if stamps else None
+            if event is None or event.write_key is not None or (addressed and _on_device(event)):
+                self._look(kept, index, source, address)
+                continue
+            texts.append(text[:-1] + stamps[event.sent_at is None])  # type: ignore[index]
+            keys.append(key_of(source.id, event.message_id))
+        return kept
+
+    def _stamps(self, source: HttpSource) -> tuple[bytes, bytes] | None:
+        """Return what stands behind an event with a time of sending, and behind one without; None for a bad time."""
+        stamps = b',"receivedAt":"%b","projectId":%b}' % (iso(self._arrival).encode(), compact(source.id))
+        sent = self._body.common.get("sentAt")
+        if sent is None:
+            return stamps, stamps
+        time = parse(sent) if isinstance(sent, str) else None
+        if time is None or not 2 <= time.year <= 9998:
+            return None
+        return stamps, b',"sentAt":%b' % compact(sent) + stamps
+
+    def _look(self, kept: Kept, index: int, source: HttpSource, address: str | None) -> None:
+        """Keep or refuse one event that needs a look of its own."""
+        try:
+            event = self._normaliser.event(self._body.source(index), self._arrival)
+        except Refusal as refusal:
+            refusal.source = self._body.told(index)
+            kept.refused.append((index, refusal))
+        else:
+            _keep(kept, index, event, source, address)
+
+
+def message_id_of(refusal: Refusal) -> str | None:
+    """Return the message id of an event of a batch that was refused, as far as it can be read."""
+    return None if refusal.source is None else told_message_id(refusal.source, lambda _: None)
 
 
 class _Key(msgspec.Struct, rename="camel"):
@@ -80,20 +153,21 @@ def _key_in(raw: bytes) -> str | None:
         return None
 
 
-def _owned(event: Event, source: HttpSource, address: str | None) -> Event | Refusal:
+def _keep(kept: Kept, index: int, event: Event, source: HttpSource, address: str | None) -> None:
     settings = source.settings
     if event.type == "delete" and not settings.allow_delete:
         message = f"The source '{source.id}' may not delete users. Set allow_delete if nobody else has its write key."
         refusal = Refusal(Code.DELETE_NOT_ALLOWED, message, "/type")
         refusal.source = event.raw
-        return refusal
+        kept.refused.append((index, refusal))
+        return
     force_setattr(event, "project_id", source.id)
     wants = bool(address) and settings.client_ip and not event.context.ip
     seen = address if wants and _on_device(event) else None
     if seen or event.write_key is not None:
         force_setattr(event, "raw", _rewritten(event.raw, seen))
-        force_setattr(event, "write_key", None)
-    return event
+    kept.texts.append(stored(event))
+    kept.keys.append(key_of(source.id, event.message_id))
 
 
 def _on_device(event: Event) -> bool:

@@ -114,6 +114,31 @@ class Normaliser:
         force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)
         return event
 
+    def plain(self, text: bytes) -> Event | None:
+        """Return the event of a JSON text that needs nothing but to be normalised later, None for any other.
+
+        It is complete and within its limits, has a message id and times far from the ends of the calendar; its own
+        times and texts are still as they came. What gets None may be good as well: `event` tells.
+        """
+        if len(text) > self._quick_bytes or len(text) > self.limits.keys:
+            return None
+        try:
+            event = _quick(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        time, sent = event.timestamp, event.sent_at
+        near = 2 <= time.year <= 9998 or time is UNSET
+        if (
+            near
+            and (sent is None or 2 <= sent.year <= 9998)
+            and 0 < len(event.message_id) <= self.limits.message_id
+            and (event.event is not None if event.type == "track" else event.type in _NEEDS_USER - {"group"})
+            and (event.user_id is not None or event.anonymous_id is not None)
+            and event.original_timestamp is UNSET
+        ):
+            return event
+        return None
+
     def _finished(self, event: Event, raw: bytes, arrival: datetime | None = None) -> Event:
         """Return the same event, checked for what its call needs, with what the sender left out filled in."""
         if not _complete(event):
