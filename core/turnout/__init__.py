@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
     from turnout.event import CALL_TYPES, Context, Event
     from turnout.hooks import Tally, hookimpl
+    from turnout.impact import Elsewhere, Impact, diff
     from turnout.inputs import Carried, DeviceIds, Inputs
     from turnout.normalise import Limits, Normaliser, Source
     from turnout.packing import Request
@@ -68,6 +69,7 @@ _PLACES = {
     "turnout.errors": ("ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
     "turnout.event": ("CALL_TYPES", "Context", "Event"),
     "turnout.hooks": ("Tally", "hookimpl"),
+    "turnout.impact": ("Elsewhere", "Impact", "diff"),
     "turnout.inputs": ("Carried", "DeviceIds", "Inputs"),
     "turnout.normalise": ("Limits", "Normaliser", "Source"),
     "turnout.packing": ("Request",),
@@ -99,9 +101,11 @@ __all__ = [
     "DeviceIds",
     "Dispatcher",
     "Drop",
+    "Elsewhere",
     "Endpoint",
     "Event",
     "Fate",
+    "Impact",
     "Inputs",
     "Item",
     "Judgement",
@@ -130,6 +134,7 @@ __all__ = [
     "basic",
     "bearer",
     "compile_copies",
+    "diff",
     "epoch_ms",
     "form_body",
     "hookimpl",
