@@ -24,6 +24,7 @@ __all__ = ["main"]
 
 _LAZY = {
     "check": "turnout._checkcommand:check",
+    "diff": "turnout._diffcommand:diff",
     "dlq": "turnout._logcommands:dlq",
     "docs": "turnout._docscommand:docs",
     "log": "turnout._logcommands:log",
