@@ -232,6 +232,13 @@ def test_backticks_in_an_example(shipped: Path) -> None:
     assert "`````json\n" in docs("widget")[1]
 
 
+def test_cases_are_found_from_inside_their_folder(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--cases .` works in the folder of the cases as from anywhere else."""
+    save(shipped, "inside", settings={"token": "t-1"}, event=track("m-1"))
+    monkeypatch.chdir(shipped)
+    assert [example["name"] for example in written("widget", "--cases", ".")["examples"]] == ["inside"]
+
+
 def test_a_shipped_folder_without_cases_is_no_mistake(shipped: Path) -> None:
     """A package may have a folder `cases` for something else; a folder that a user names must have some."""
     assert written("widget")["examples"] == []

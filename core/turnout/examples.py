@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from turnout._casefiles import is_case, snapshot_of
+from turnout._casefiles import snapshot_of
 from turnout._configure import names_by_key, secrets_of, texts
 from turnout._json import compact
 from turnout.cases import Case, Plans
+from turnout.checking import find
 from turnout.destination import Destination, declared_rules
 from turnout.errors import ConfigError
 from turnout.mapping import quietly
@@ -83,7 +84,7 @@ def shipped_cases(kind: type[Destination]) -> Path | None:
 def _cases(plugin: str, folder: Path) -> list[Case]:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder of cases.")
-    loaded = (Case.load(path).each()[0] for path in sorted(folder.rglob("*")) if path.is_file() and is_case(path))
+    loaded = (Case.load(path).each()[0] for path in find([folder]).cases)
     return [case for case in loaded if case.destination == plugin]
 
 
