@@ -46,8 +46,8 @@ _BY_NAME = ("properties", "patternProperties", "definitions", "$defs", "dependen
 _SEVERAL = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 _ONE = ("additionalProperties", "items", "contains", "not", "if", "then", "else", "propertyNames", "additionalItems")
 _UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
-KEYWORDS = frozenset(name for kind in _DRAFTS.values() for name in kind.VALIDATORS)
-"""The keywords that say something of a value."""
+KEYWORDS = frozenset({"definitions", "$defs"}).union(*(kind.VALIDATORS for kind in _DRAFTS.values()))
+"""The keywords that say something of a value, and those under which schemas stand for others."""
 _LOWERED = {name.lower(): name for name in sorted(KEYWORDS) if not name.startswith("$")}
 _OPEN = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "additionalProperties", "unevaluatedProperties"})
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -190,6 +190,8 @@ def _kind(identifier: str) -> Any:
     """Return the validator class of a draft, with one error for each key that is missing, unplanned or misnamed."""
     own = {
         "required": _required,
+        "properties": _properties,
+        "patternProperties": _patterns,
         "additionalProperties": _additional,
         "propertyNames": _names,
         "multipleOf": _multiple,
@@ -201,6 +203,28 @@ def _kind(identifier: str) -> Any:
 def _required(validator: Any, required: list[str], instance: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(instance, dict):
         yield from (ValidationError("", path=[name]) for name in required if name not in instance)
+
+
+def _properties(validator: Any, listed: dict[str, Schema], instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if isinstance(instance, dict):
+        for name, part in listed.items():
+            if name in instance:
+                yield from _property(validator, instance, name, part)
+
+
+def _patterns(validator: Any, patterns: dict[str, Schema], instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if isinstance(instance, dict):
+        for pattern, part in patterns.items():
+            for name in instance:
+                if re.search(pattern, name):
+                    yield from _property(validator, instance, name, part)
+
+
+def _property(validator: Any, instance: dict[str, Any], name: str, schema: Schema) -> Iterator[ValidationError]:
+    if schema is False:  # jsonschema forgets where the value stands
+        return iter([ValidationError("", path=[name], instance=instance[name], validator="false")])
+    errors: Iterator[ValidationError] = validator.descend(instance[name], schema, path=name, schema_path=name)
+    return errors
 
 
 def _additional(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:

@@ -32,6 +32,7 @@ _KINDS = {
     "type": "wrong type",
     "additionalProperties": "not in the plan",
     "unevaluatedProperties": "not in the plan",
+    "false": "not in the plan",
     "propertyNames": "name not allowed",
     "enum": "value not allowed",
     "const": "value not allowed",
@@ -45,7 +46,7 @@ def complaint(error: Fault, *, value: bool = False) -> str:
 
     With `value`, the value at fault is shown, cut to 60 characters.
     """
-    said = _SAID.get(str(error.validator))
+    said = _SAID.get(str(error.validator or "false"))
     told = said(error) if said else f"does not fit `{error.validator}` in the plan"
     if not value or error.validator == _ABSENT:
         return told
@@ -111,6 +112,10 @@ def _say(text: str) -> Callable[[Fault], str]:
     return lambda error: text.format(_shown(error.validator_value))
 
 
+def _have(bound: str, one: str, several: str) -> Callable[[Fault], str]:
+    return lambda error: f"must have {bound} {error.validator_value} {one if error.validator_value == 1 else several}"
+
+
 def _format(error: Fault) -> str:
     return f"must have the format {error.validator_value}"
 
@@ -129,7 +134,7 @@ def _bound(error: Fault, exclusive: str, usual: str, strict: str) -> str:
 
 
 _SAID: dict[str, Callable[[Fault], str]] = {
-    "None": lambda _: "is not in the plan",  # the schema `false`
+    "false": _say("is not in the plan"),
     "type": _type,
     "anyOf": _forms,
     "oneOf": _forms,
@@ -146,14 +151,14 @@ _SAID: dict[str, Callable[[Fault], str]] = {
     "exclusiveMinimum": _say("must be more than {}"),
     "exclusiveMaximum": _say("must be less than {}"),
     "multipleOf": _say("must be a multiple of {}"),
-    "minLength": _say("must have at least {} characters"),
-    "maxLength": _say("must have at most {} characters"),
-    "minItems": _say("must have at least {} items"),
-    "maxItems": _say("must have at most {} items"),
+    "minLength": _have("at least", "character", "characters"),
+    "maxLength": _have("at most", "character", "characters"),
+    "minItems": _have("at least", "item", "items"),
+    "maxItems": _have("at most", "item", "items"),
     "uniqueItems": _say("must not have the same item twice"),
     "contains": _say("has no item of the kind that the plan asks for"),
-    "minProperties": _say("must have at least {} properties"),
-    "maxProperties": _say("must have at most {} properties"),
+    "minProperties": _have("at least", "property", "properties"),
+    "maxProperties": _have("at most", "property", "properties"),
     "not": _say("has a form that the plan excludes"),
     "dependentRequired": _say("lacks a property that the plan requires beside another"),
     "dependencies": _say("lacks a property that the plan requires beside another"),

@@ -27,7 +27,7 @@ from turnout.reasons import Code, Reason
 if TYPE_CHECKING:
     from turnout._planfile import Part, Rule
 
-__all__ = ["TrackingPlan", "called"]
+__all__ = ["TrackingPlan"]
 
 _OBJECTS = (("properties",), ("traits",), ("context", "traits"))
 """Where values can be taken out: the other names of an event belong to the spec."""
@@ -117,7 +117,7 @@ class TrackingPlan:
         if rule.unplanned != _BLOCK:
             values = _Values(event)
             for part in rule.parts:
-                for one in _violated(part, values.at(part.place), called(event), rule.mode, words):
+                for one in _violated(part, values.at(part.place), _label(event), rule.mode, words):
                     # What the plan says twice, of the event and of all events, is told once.
                     found.setdefault((one.path or "", one.keyword), one)
         return list(found.values())
@@ -130,7 +130,7 @@ class TrackingPlan:
         hint = did_you_mean(name or "", known)
         path = "/event" if call == "track" else "/name"
         message = f"There is {told} in the plan.{hint}"
-        return Violation(message=message, path=path, code=_UNPLANNED, event=called(event), mode=rule.unplanned)
+        return Violation(message=message, path=path, code=_UNPLANNED, event=_label(event), mode=rule.unplanned)
 
     def _blocked(self, violations: list[Violation]) -> Reason:
         first, more = violations[0], len(violations) - 1
@@ -157,7 +157,7 @@ def _restored(
     return plan
 
 
-def called(event: Event) -> str:
+def _label(event: Event) -> str:
     """Return what a call is named: the event's name, else `identify`, or `page Pricing`."""
     name = _name(event)
     return name or "" if event.type == "track" else f"{event.type} {name}" if name else event.type
