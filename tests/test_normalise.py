@@ -537,6 +537,23 @@ def test_batch_gives_each_item_its_root_keys() -> None:
     assert (second.write_key, second.to_dict()["timestamp"]) == ("own", "2020-01-01T00:00:21.000Z")
 
 
+def test_an_item_with_its_original_timestamp_keeps_to_it() -> None:
+    """RudderStack's Node library gives an item that time alone, and the root's `timestamp` is when it was sent."""
+    root = {"sentAt": at("20"), "receivedAt": at("30"), "timestamp": at("19")}
+    items = [{**ITEM, "originalTimestamp": at("08")}, {**ITEM, "originalTimestamp": None}]
+    first, second = both_ways({"batch": items, **root})
+    assert isinstance(first, Event)
+    assert isinstance(second, Event)
+    assert (first.to_dict()["timestamp"], first.to_dict()["originalTimestamp"]) == (
+        "2020-01-01T00:00:18.000Z",
+        "2020-01-01T00:00:08.000Z",
+    )
+    assert (second.to_dict()["timestamp"], second.to_dict()["originalTimestamp"]) == (
+        "2020-01-01T00:00:29.000Z",
+        "2020-01-01T00:00:19.000Z",
+    )
+
+
 @pytest.mark.parametrize(
     "own",
     [{}, {"sentAt": None}, {"sentAt": "2019-01-01"}, {"writeKey": "own"}, {"writeKey": None, "sentAt": 5}],

@@ -137,7 +137,7 @@ class Body:
     def _merged(self, text: bytes) -> bytes:
         try:
             item: dict[str, Any] = dict(_raw_keys(text))
-            for key in self._root.keys() & item.keys():
+            for key in {*self._root, "originalTimestamp"} & item.keys():
                 item[key] = read(bytes(item[key]))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Refusal):
             return text  # it will be refused, with the reason, when it is read as an event
@@ -147,6 +147,8 @@ class Body:
 def _merge(item: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     """Return the item with what the root adds: whole keys that it lacks, and what its objects lack."""
     lacking = {key: value for key, value in root.items() if item.get(key) is None}
+    if item.get("originalTimestamp") is not None:
+        lacking.pop("timestamp", None)  # RudderStack's Node library: there it says when the batch was sent
     both = {key: _under(root[key], item[key]) for key in _MERGED if key in root and key not in lacking}
     return {**item, **lacking, **both}
 

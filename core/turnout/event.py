@@ -72,6 +72,7 @@ class Event(
     traits: Object = msgspec.field(default_factory=dict)
     """The traits of an identify call (the user's) or a group call (the group's); `{}` when absent or null.
 
+    Those of an identify call that has none at its root are in `context.traits`, as RudderStack's libraries write it.
     Don't change it."""
     group_id: _Text = None
     """The group of a group call."""
@@ -126,6 +127,8 @@ class Event(
         data["messageId"] = self.message_id
         if self.integrations and data.get("integrations") is None:
             data["integrations"] = fresh(self.integrations)
+        if self.traits and data.get("traits") is None:
+            data["traits"] = fresh(self.traits)
         data["timestamp"] = iso(self.timestamp)
         data["originalTimestamp"] = iso(self.original_timestamp)
         data["receivedAt"] = iso(self.received_at)

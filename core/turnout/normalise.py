@@ -36,6 +36,15 @@ _TIMES = {
 _NEEDS_USER = frozenset({"track", "identify", "page", "screen", "group"})
 
 
+class _Root(msgspec.Struct):
+    """What an event's text says of its traits: `{}` is an answer, absent and null are none."""
+
+    traits: Any = None
+
+
+_root = msgspec.json.Decoder(_Root).decode
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -146,6 +155,8 @@ class Normaliser:
         limits = self.limits
         if len(raw) > limits.keys:  # an object never has more keys than bytes
             _slow.count_keys(event.properties, event.traits, limits)
+        if event.type == "identify" and not event.traits and event.context.traits and _root(raw).traits is None:
+            force_setattr(event, "traits", event.context.traits)  # where RudderStack's libraries put them
         force_setattr(event, "raw", raw)
         if arrival is not None:
             force_setattr(event, "received_at", arrival)
