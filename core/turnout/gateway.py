@@ -245,15 +245,21 @@ class Gateway:
         if "*" in self._origins:
             return _ANY_ORIGIN
         if origin.decode("latin-1") in self._origins:
-            return ((b"access-control-allow-origin", origin), (b"vary", b"origin"))
+            return ((b"access-control-allow-origin", origin), (b"vary", b"origin"), _EXPOSED)
         return ((b"vary", b"origin"),)
 
 
 _CLOSE = ((b"connection", b"close"),)
-_ANY_ORIGIN = ((b"access-control-allow-origin", b"*"),)
+_EXPOSED = (b"access-control-expose-headers", b"retry-after")
+"""What pages may read of an answer beside its body."""
+_ANY_ORIGIN = ((b"access-control-allow-origin", b"*"), _EXPOSED)
 _PREFLIGHT = (
     (b"access-control-allow-methods", b"POST, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
+    # analytics.js counts its retries in a header, RudderStack's library names the visitor in one.
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, content-encoding, x-retry-count, anonymousid",
+    ),
     (b"access-control-max-age", b"86400"),
 )
 
