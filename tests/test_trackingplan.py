@@ -1047,6 +1047,26 @@ def test_delivery_from_a_log_keeps_to_the_plan(bench: Any, acme: Any, call: Make
     assert 'violations_total{code="plan_violation",destination="archive"' not in metrics
 
 
+def test_delivery_logs_each_kind_of_violation_once(
+    bench: Any, acme: Any, call: Make, log: SqliteLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is that goes wrong with every event fills no disk; the positions of a list are one kind."""
+    targets = [acme({"api_key": "key-1234"}, id=name) for name in ("one", "two")]
+    dispatcher = bench.dispatcher(*targets, tracking_plan=plan(mode="strip", unplanned="block"), deliver=QUICK)
+    good = {"order_id": "o"}
+    events = [call(f"m-{number}", **good, products=[{"sku": 1}, {"sku": 2}]) for number in range(3)]
+    events += [call(f"n-{number}", event="Other") for number in range(3)]
+    accept(dispatcher, log, events)
+    with caplog.at_level(logging.WARNING, "turnout"):
+        delivered(dispatcher, log)
+    assert [record.getMessage() for record in caplog.records] == [
+        "m-0 violates the tracking plan 'Shop': `properties.products.0.sku` must be a string, but is a number. "
+        "It is taken out. More of this kind are only counted.",
+        "n-0 violates the tracking plan 'Shop': There is no event 'Other' in the plan. The event is blocked. "
+        "More of this kind are only counted.",
+    ]
+
+
 def test_what_was_blocked_can_be_replayed_with_a_mended_plan(bench: Any, call: Make, log: SqliteLog) -> None:
     """The log keeps the event as it came."""
     dispatcher = bench.dispatcher(tracking_plan=plan(unplanned="block"), deliver=QUICK)

@@ -6,14 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["remove", "steps"]
+__all__ = ["general", "remove", "steps"]
 
+_INDICES = re.compile(r"/(?:0|[1-9][0-9]*)(?=/|$)")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def steps(pointer: str) -> list[str]:
     """Return the keys and positions of a JSON Pointer."""
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def general(pointer: str) -> str:
+    """Return a JSON Pointer with `*` for each position in a list, which tells the items of a list alike."""
+    return _INDICES.sub("/*", pointer)
 
 
 def remove(document: Any, pointers: Iterable[Sequence[str]]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["validate"]
 
 _ROWS = 100
-_INDEX = re.compile(r"/(?:0|[1-9][0-9]*)(?=/|$)")
 
 
 @click.command()
@@ -90,11 +88,12 @@ class _Screen:
 
     def _violated(self, place: str, one: Violation) -> None:
         from turnout._planwords import kind
+        from turnout._pointer import general
 
         told = {"code": one.code, "message": one.message, "path": one.path}
         self._write(place, told | {"event": one.event, "keyword": one.keyword or None, "mode": one.mode})
         what = kind(one.keyword) if one.keyword else "unplanned" if one.code == "plan_unplanned" else "not checkable"
-        self._kinds[one.event, _INDEX.sub("/*", one.path or ""), what] += 1
+        self._kinds[one.event, general(one.path or ""), what] += 1
 
     def _write(self, place: str, problem: dict[str, Any]) -> None:
         from turnout import _json

@@ -13,6 +13,7 @@ from turnout.dispatcher import Dispatcher
 from turnout.feed import Feed
 from turnout.log import Log, LogError
 from turnout.normalise import Normaliser
+from turnout.trackingplan import Reporter
 
 __all__ = ["Delivery", "now_ms"]
 
@@ -44,8 +45,8 @@ class Delivery:
         with self.log.own("deliver"):
             for name in self.dispatcher.destinations:  # before anything is deleted that one of them needs
                 await asyncio.to_thread(self.log.register, name)
-            judge = self.dispatcher.judge if self.dispatcher.tracking_plan else None
-            readers = len(self.dispatcher.destinations)
+            plan, readers = self.dispatcher.tracking_plan, len(self.dispatcher.destinations)
+            judge = Reporter(plan).judge if plan else None
             feed = Feed(self.log, self._normaliser.event, judge=judge, readers=readers)
             tasks = [asyncio.create_task(self._serve(name, feed, stop)) for name in self.dispatcher.destinations]
             tasks.append(asyncio.create_task(self._retain(stop)))

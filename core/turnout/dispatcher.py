@@ -37,8 +37,6 @@ __all__ = ["Dispatcher", "Source"]
 
 _logger = logging.getLogger("turnout")
 _PLANNED = Outcome.PLANNED
-_TOLD = 5
-"""How many violations of one event are logged."""
 
 
 class Dispatcher:
@@ -116,7 +114,7 @@ class Dispatcher:
         hooks = [plugins.load_hook(name, given, environ) for name, given in configuration.hooks.items()]
         hooks = [*hooks, *options.pop("hooks", ())]
         if "tracking_plan" not in options:
-            options |= _governing(configuration, destinations)
+            options |= _governed_by(configuration, destinations)
         sections = {name: getattr(configuration, name) for name in ("send", "log", "deliver")}
         return cls(destinations, hooks=hooks, **(sections | options))
 
@@ -167,7 +165,9 @@ class Dispatcher:
             return Judgement(event, event)
         judged = self.tracking_plan.judge(event)
         if judged.violations and judged.reason is None:
-            _report(judged, self.tracking_plan.name)
+            from turnout.trackingplan import report
+
+            report(judged, self.tracking_plan)
         return judged
 
     def plan_at(self, destination: str, event: Event | Refusal | Judgement, inputs: Inputs) -> Plan:
@@ -482,29 +482,18 @@ def _placed(plans: list[Plan], place: str, number: int = 1) -> list[Plan]:
     return plans
 
 
-def _governing(configuration: Configuration, chosen: Iterable[str]) -> dict[str, Any]:
+def _governed_by(configuration: Configuration, chosen: Iterable[str]) -> dict[str, Any]:
     """Return the options for the section `[tracking_plan]`; `chosen` are the ids of the destinations."""
-    section = configuration.tracking_plan
-    for name in section.exempt:
+    for name in configuration.tracking_plan.exempt:
         if name not in configuration.destinations:
             hint = did_you_mean(name, configuration.destinations)
             raise ConfigError(f"{configuration.path}: [tracking_plan] exempt: there is no destination '{name}'.{hint}")
-    if not section.path:
+    if not configuration.tracking_plan.path:
         return {}
-    from turnout.trackingplan import TrackingPlan
+    from turnout.trackingplan import configured
 
-    options = {name: section[name] for name in ("mode", "unplanned", "unplanned_properties")}
-    plan = TrackingPlan.load(configuration.path.parent / section.path, **options)
-    return {"tracking_plan": plan, "exempt": [name for name in section.exempt if name in chosen]}
-
-
-def _report(judged: Judgement, name: str) -> None:
-    """Log what is wrong with an event that goes on: the first violations, and how many more there are."""
-    who = f"{judged.event.message_id} violates the tracking plan '{name}'"
-    for one in judged.violations[:_TOLD]:
-        _logger.warning("%s: %s%s", who, one.message, " It is taken out." if one.stripped else "")
-    if (more := len(judged.violations) - _TOLD) > 0:
-        _logger.warning("%s: there are %d more violations.", who, more)
+    exempt = [name for name in configuration.tracking_plan.exempt if name in chosen]
+    return {"tracking_plan": configured(configuration), "exempt": exempt}
 
 
 class _HookError(Refusal):

@@ -57,8 +57,9 @@ class Specs:
         """Change or drop an event before any destination maps it.
 
         Return a new event or its dict (it is normalised again), or None to leave it as it is. Raise
-        `turnout.Drop` to send nothing for it. The event itself is never changed. Called once for each event,
-        in the order of the hooks; each gets what the one before made.
+        `turnout.Drop` to send nothing for it. The event itself is never changed. Called once for each event
+        (once for each destination where they go separate ways: in delivery from a log, and when some are exempt from
+        a tracking plan), in the order of the hooks; each gets what the one before made.
         """
 
     @hookspec

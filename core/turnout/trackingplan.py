@@ -9,6 +9,7 @@ are read as well. A check costs some 100 to 400 us an event; one for which there
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from turnout._json import compact, pointer
-from turnout._pointer import remove, steps
+from turnout._pointer import general, remove, steps
 from turnout.errors import did_you_mean
 from turnout.event import Event
 from turnout.normalise import Normaliser, Source
@@ -26,8 +27,15 @@ from turnout.reasons import Code, Reason
 
 if TYPE_CHECKING:
     from turnout._planfile import Part, Rule
+    from turnout.config import Configuration
 
-__all__ = ["TrackingPlan"]
+__all__ = ["Reporter", "TrackingPlan", "configured", "report"]
+
+_logger = logging.getLogger("turnout")
+_TOLD = 5
+"""How many violations of one event are logged."""
+_KINDS = 1000
+"""How many kinds of violations are logged while a log is delivered."""
 
 _OBJECTS = (("properties",), ("traits",), ("context", "traits"))
 """Where values can be taken out: the other names of an event belong to the spec."""
@@ -246,3 +254,51 @@ def _without(event: Event, violations: Iterable[Violation]) -> Event:
     if any(path[0] == "context" for path in paths):
         changed["context"] = msgspec.structs.replace(event.context, traits=data["context"]["traits"])
     return msgspec.structs.replace(event, raw=compact(data), **changed)
+
+
+def configured(configuration: Configuration) -> TrackingPlan:
+    """Return the plan that the section `[tracking_plan]` of a configuration names."""
+    section = configuration.tracking_plan
+    return TrackingPlan.load(
+        configuration.path.parent / section.path,
+        mode=section.mode,
+        unplanned=section.unplanned,
+        unplanned_properties=section.unplanned_properties,
+    )
+
+
+def report(judged: Judgement, plan: TrackingPlan) -> None:
+    """Log what is wrong with an event that goes on: the first violations, and how many more there are."""
+    for one in judged.violations[:_TOLD]:
+        _warn(judged, plan, f"{one.message}{_done(one)}")
+    if (more := len(judged.violations) - _TOLD) > 0:
+        _warn(judged, plan, f"there {'is 1 more violation' if more == 1 else f'are {more} more violations'}.")
+
+
+def _warn(judged: Judgement, plan: TrackingPlan, text: str) -> None:
+    _logger.warning("%s violates the tracking plan '%s': %s", judged.event.message_id, plan.name, text)
+
+
+def _done(one: Violation) -> str:
+    return " It is taken out." if one.stripped else " The event is blocked." if one.mode == _BLOCK else ""
+
+
+class Reporter:
+    """Judges events as a plan does, and logs each kind of violation once: more would only fill the disk.
+
+    A kind is an event's name, a path (`*` for positions) and a keyword. The metrics count all of them.
+    """
+
+    def __init__(self, plan: TrackingPlan) -> None:
+        self._plan = plan
+        self._told: set[tuple[str, str, str]] = set()
+
+    def judge(self, event: Event) -> Judgement:
+        """Return what the plan says of an event."""
+        judged = self._plan.judge(event)
+        for one in judged.violations:
+            kind = (one.event, general(one.path or ""), one.keyword)
+            if kind not in self._told and len(self._told) < _KINDS:
+                self._told.add(kind)
+                _warn(judged, self._plan, f"{one.message}{_done(one)} More of this kind are only counted.")
+        return judged
