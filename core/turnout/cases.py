@@ -52,7 +52,11 @@ class Case(msgspec.Struct, frozen=True):
     @classmethod
     def load(cls, path: Path) -> Case:
         """Return the case in a file; raises `ConfigError` that names the file and the key."""
-        told = load_file(path, "case")
+        return cls.of(path, load_file(path, "case"))
+
+    @classmethod
+    def of(cls, path: Path, told: dict[str, Any]) -> Case:
+        """Return the case that a file with the object `told` is."""
         for key in told:
             if key not in _KEYS:
                 raise ConfigError(f"{path}: '{key}' is no key of a case.{did_you_mean(key, _KEYS)}")
