@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 
 _LAZY = {
+    "case": "turnout._casecommand:case",
     "check": "turnout._checkcommand:check",
     "diff": "turnout._diffcommand:diff",
     "dlq": "turnout._logcommands:dlq",
