@@ -38,6 +38,7 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/endtoend.py
+	$(BIN)/python benchmarks/diff.py
 
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --kills $(KILLS) --seed $(SEED)

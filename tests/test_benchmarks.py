@@ -175,6 +175,17 @@ def test_example_configuration_stays_on_this_machine() -> None:
     assert configured["destinations"]["amplitude"]["base_url"] == "http://127.0.0.1:8765"
 
 
+def test_the_benchmark_of_diff_runs_and_writes_its_figures(tmp_path: Path) -> None:
+    """Each comparison changes what it says, with one job and with four, over a fourth of the corpus and all of it."""
+    written = tmp_path / "figures.json"
+    done = run("benchmarks/diff.py", "--quick", "--json", str(written))
+    assert done.returncode == 0, done.stderr.decode()
+    figures = json.loads(written.read_bytes())
+    assert {(one["events"], one["jobs"]) for one in figures} == {(100, 1), (100, 4), (400, 1), (400, 4)}
+    shares = {(one["comparison"], one["changed"] / one["events"]) for one in figures}
+    assert shares == {("nothing changes", 0), ("one event in ten changes", 0.1), ("every event changes", 1)}
+
+
 def run(*command: str) -> subprocess.CompletedProcess[bytes]:
     """Run one of the scripts as a person would, from the root of the project."""
     return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, env=dict(os.environ))

@@ -237,12 +237,12 @@ def test_another_environment_has_another_version(run: Run, elsewhere: Path) -> N
 def test_another_environment_is_asked_by_each_process(run: Run, home: Path, elsewhere: Path, call: Make) -> None:
     """And the result is the same for any number of jobs."""
     bad = {"type": "trak"}
-    write(home / "many.jsonl", *(bad if number == 700 else call(f"m-{number}", n=number) for number in range(1_600)))
+    write(home / "many.jsonl", *(bad if number == 700 else call(f"m-{number}", n=number) for number in range(2_600)))
     args = ("-d", "widget", "--settings", "widget.json", "--against-python", str(elsewhere), "many.jsonl", "--json")
     single, several = (run(*args, "--jobs", jobs).stdout for jobs in ("1", "3"))
     assert single == several
     told = json.loads(single)
-    assert (told["events"], told["changed"], told["unreadable"]) == (1_599, 1_599, 1)
+    assert (told["events"], told["changed"], told["unreadable"]) == (2_599, 2_599, 1)
     assert told["problems"][0]["place"] == "many.jsonl:701"
 
 
@@ -486,7 +486,7 @@ def test_a_worker_that_dies_is_one_sentence(home: Path, call: Make) -> None:
         text.replace("while", "if event.event == 'Die': os._exit(9)\n        while")
     )
     write(
-        home / "many.jsonl", *(call(f"m-{number}", event="Die" if number == 777 else "Go") for number in range(1_200))
+        home / "many.jsonl", *(call(f"m-{number}", event="Die" if number == 777 else "Go") for number in range(2_400))
     )
     command = [sys.executable, "-c", "from turnout.cli import main; main(prog_name='turnout')", "diff", "-d", "spy"]
     args = ["--settings", "none.json", "--against", "none.json", "--jobs", "2", "many.jsonl"]

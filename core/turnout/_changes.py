@@ -32,6 +32,9 @@ _POSITION = re.compile(r"/\d+(?=/|$)")
 _ALIGNED = 2_500
 """Up to so many pairs of items are compared with each other to find those that belong together."""
 
+_NESTED = (dict, list)
+"""What may hold 1 for true, or for 1.0, and be equal all the same."""
+
 Path = tuple[str | int, ...]
 
 
@@ -156,10 +159,10 @@ def _leaves(was: Any, now: Any, path: Path) -> Iterator[tuple[Kind, Path, Any, A
 
 def _members(was: dict[str, Any], now: dict[str, Any], path: Path) -> Iterator[tuple[Kind, Path, Any, Any]]:
     for key, value in was.items():
-        if key in now:
-            yield from _leaves(value, now[key], (*path, key))
-        else:
+        if key not in now:
             yield Kind.FIELD_REMOVED, (*path, key), value, None
+        elif (other := now[key]).__class__ is not value.__class__ or other != value or value.__class__ in _NESTED:
+            yield from _leaves(value, other, (*path, key))
     for key, value in now.items():
         if key not in was:
             yield Kind.FIELD_ADDED, (*path, key), None, value
@@ -240,6 +243,9 @@ Pair = tuple[MappedItem | None, MappedItem | None]
 
 def _aligned(was: Sequence[MappedItem], now: Sequence[MappedItem]) -> list[Pair]:
     """Return the items paired: the equal ones, then those of one rule, then those that another rule makes alike."""
+    marks = [(item.endpoint, item.rule, item.key) for item in was]
+    if len(set(marks)) == len(was) and marks == [(item.endpoint, item.rule, item.key) for item in now]:
+        return [*zip(was, now, strict=True)]
     pairs, old, new = _matched(was, now, lambda item: item)
     groups: dict[tuple[str, str], tuple[list[MappedItem], list[MappedItem]]] = defaultdict(lambda: ([], []))
     for side, items in enumerate((old, new)):
@@ -292,7 +298,7 @@ def _nearest(was: Sequence[MappedItem], now: Sequence[MappedItem]) -> list[Pair]
     if not matched or len(by_key) == 1 or len(was) * len(now) > _ALIGNED:
         return by_key
     in_order = _in_order(was, now)
-    return in_order if _apart(in_order) < _apart(by_key) else by_key
+    return in_order if in_order != by_key and _apart(in_order) < _apart(by_key) else by_key
 
 
 def _apart(pairs: Iterable[Pair]) -> int:

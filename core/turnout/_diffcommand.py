@@ -64,12 +64,12 @@ def diff(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Show what other settings, or another version of a plugin, change for recorded events; send nothing.
+    """Show what other settings, or another plugin version, change for recorded events.
 
-    CORPUS: files of JSON lines (events, or batch bodies) or of one JSON array, also packed with gzip or zstd. What is
-    not given with --against… is the same on both sides. Changes of one shape stand together, with their number and the
-    first event that has them; events that are no longer sent, or newly sent, come first. A destination that carries
-    something over between events (sessions) is compared by one process.
+    Nothing is sent. CORPUS: files of JSON lines (events, or batch bodies) or of one JSON array, also packed with
+    gzip or zstd. What is not given with --against… is the same on both sides. Changes of one shape stand together,
+    with their number and the first event that has them; events that are no longer sent, or newly sent, come first.
+    A destination that carries something over between events (sessions) is compared by one process.
 
     Exit 0 when nothing changes, 1 when something does, 2 for a wrong command line, configuration or corpus.
     """

@@ -287,13 +287,16 @@ def _fingerprint(value: object, salt: bytes) -> str:
 
 def mapped(plan: Plan, refusal: str = "") -> Mapped:
     """Return what a plan says, its secrets masked; `refusal` says why its event can't be accepted at all."""
-    secrets = plan.target.config.secret_values if plan.target else frozenset()
-    items = [MappedItem(one.endpoint.name, one.rule, _shown(one.key, secrets), one.data) for one in showable(plan)]
+    target = plan.target
+    items = [MappedItem(one.endpoint.name, one.rule, _shown(one.key, target), one.data) for one in showable(plan)]
     return Mapped(plan.message_id, judged(plan), items, splits(plan), refusal)
 
 
-def _shown(key: str | None, secrets: Iterable[str]) -> str | None:
-    return redact(key, secrets) if key and any(secret in key for secret in secrets) else key
+def _shown(key: str | None, target: Destination | None) -> str | None:
+    """Return an idempotency key without secrets."""
+    if key is None or target is None or not any(secret in key.encode() for secret in target.secret_bytes):
+        return key
+    return redact(key, target.config.secret_values)
 
 
 def judged(plan: Plan) -> Verdict:

@@ -33,6 +33,8 @@ _PLANNED = Outcome.PLANNED.value
 _LINES = 500
 _BYTES = 1_000_000
 """A piece of the corpus has at most so many lines, and its last one begins within so many bytes."""
+_ALONE = 4
+"""So many pieces are compared sooner than another process has started."""
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -235,10 +237,10 @@ def _pieces(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _tallies(pair: Pair, comparers: Comparers, pieces: Iterator[list[Record]]) -> Iterator[Tally]:
-    """Return the tallies of the pieces: from other processes where there are several pieces and several jobs."""
-    head = list(islice(pieces, 2))
+    """Return the tallies of the pieces: from other processes where that is worth starting them."""
+    head = list(islice(pieces, _ALONE + 1))
     pieces = chain(head, pieces)
-    if comparers.jobs == 1 or len(head) < 2:
+    if comparers.jobs == 1 or len(head) <= _ALONE:
         return map(pair.tally, pieces)
     return comparers.tallies(pieces)
 
