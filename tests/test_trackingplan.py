@@ -33,6 +33,8 @@ from turnout import (
     rule,
 )
 from turnout.accepting import Acceptor, now_ms
+from turnout.cases import Case
+from turnout.checking import prepared
 from turnout.cli import main
 from turnout.config import DeliverSettings
 from turnout.deliver import Delivery
@@ -1293,3 +1295,45 @@ def test_validate_prints_no_control_characters_of_a_plan(home: Path, call: Make)
     result = run(*VALIDATE, given=[call("m-1", order_id="o", **{"a\x1b[2J": 1}), call("m-2", event="N\x1b[2J[red]o")])
     assert "\x1b" not in result.stdout
     assert "[red]o" in result.stdout
+
+
+# Cases
+
+
+def a_case(home: Path, name: str, **given: Any) -> Path:
+    """Write a case for the widget; the plan lies two folders above."""
+    folder = home / "cases" / "widget"
+    folder.mkdir(parents=True, exist_ok=True)
+    (home / "plan.json").write_text(json.dumps(shop(mode="strip")), encoding="utf-8")
+    path = folder / f"{name}.json"
+    case = {"settings": {"token": "tok-1234"}, "now": "2026-01-01T00:00:00Z", **given}
+    path.write_text(json.dumps(case), encoding="utf-8")
+    return path
+
+
+def test_a_case_can_name_a_plan(home: Path, call: Make) -> None:
+    """From its own folder; a case with equal settings and no plan is not judged by it."""
+    event = call("m-1", order_id="o-1", colour="red")
+    judged = a_case(home, "judged", event=event, tracking_plan="../../plan.json")
+    plain = a_case(home, "plain", event=event)
+    found = {one.case.path: one.case.plan(one.dispatcher) for one in prepared([judged, plain])}
+    bodies = {path: plans[0]["requests"][0]["body"]["all"][0] for path, plans in found.items()}
+    assert bodies[judged] == {"name": "Sold", "id": "m-1", "order_id": "o-1"}
+    assert bodies[plain] == {"name": "Sold", "id": "m-1", "order_id": "o-1", "colour": "red"}
+    assert Case.load(judged).plan() == found[judged]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (5, "'tracking_plan' must be the file of a tracking plan, from the case's folder."),
+        ("", "'tracking_plan' must be the file of a tracking plan, from the case's folder."),
+        ("no.json", "no.json: there is no such file."),
+    ],
+)
+def test_a_case_with_a_wrong_plan_is_told(home: Path, call: Make, given: Any, sentence: str) -> None:
+    """With the file that is wrong."""
+    path = a_case(home, "wrong", event=call("m-1"), tracking_plan=given)
+    with pytest.raises(ConfigError) as caught:
+        Case.load(path).plan()
+    assert str(caught.value).endswith(sentence)

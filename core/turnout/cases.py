@@ -20,10 +20,11 @@ from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, did_you_mean
 from turnout.inputs import Inputs
 from turnout.strictjson import load_file
+from turnout.trackingplan import TrackingPlan
 
 __all__ = ["Case", "Pinned", "Plans", "dump"]
 
-_KEYS = ("doc", "rules", "destination", "settings", "profile", "profiles", "event", "events", "now")
+_KEYS = ("doc", "rules", "destination", "settings", "profile", "profiles", "tracking_plan", "event", "events", "now")
 _NOW = "2026-01-01T00:00:00Z"
 
 Plans = list[dict[str, Any]]
@@ -46,6 +47,8 @@ class Case(msgspec.Struct, frozen=True):
     """The ids of the rules that the case is about."""
     profile: str = ""
     """The name of the settings profile, empty when there is none."""
+    tracking_plan: Path | None = None
+    """The file of the tracking plan that judges the events."""
     variants: tuple[Case, ...] = ()
     """The same case with each of its `profiles`; empty for a case that has not several."""
 
@@ -67,7 +70,8 @@ class Case(msgspec.Struct, frozen=True):
         if not isinstance(settings, dict):
             raise ConfigError(f"{path}: 'settings' must be an object.")
         rules = tuple(_strings(told, "rules", path))
-        case = cls(path, destination, settings, _events(told, path), _now(told, path), doc, rules)
+        plan = _plan(told, path)
+        case = cls(path, destination, settings, _events(told, path), _now(told, path), doc, rules, tracking_plan=plan)
         return _with_profiles(case, told)
 
     def each(self) -> tuple[Case, ...]:
@@ -89,7 +93,8 @@ class Case(msgspec.Struct, frozen=True):
             if not self.profile:
                 raise
             raise ConfigError(f"With the profile '{self.profile}': {error}") from None
-        return Dispatcher([destination], clock=lambda: self.now, new_id=_hash, **_sections())
+        plan = TrackingPlan.load(self.tracking_plan) if self.tracking_plan else None
+        return Dispatcher([destination], clock=lambda: self.now, new_id=_hash, tracking_plan=plan, **_sections())
 
     def plan(self, dispatcher: Dispatcher | None = None) -> Plans:
         """Return the plan of each event, as `turnout plan` writes it; `dispatcher` is one for equal settings."""
@@ -121,6 +126,13 @@ def _events(told: dict[str, Any], path: Path) -> list[Any]:
     if not isinstance(events, list) or not events:
         raise ConfigError(f"{path}: 'events' must be a list with at least one event.")
     return events
+
+
+def _plan(told: dict[str, Any], path: Path) -> Path | None:
+    name = told.get("tracking_plan")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ConfigError(f"{path}: 'tracking_plan' must be the file of a tracking plan, from the case's folder.")
+    return path.parent / name if name else None
 
 
 def _now(told: dict[str, Any], path: Path) -> datetime:

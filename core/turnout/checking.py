@@ -181,14 +181,15 @@ def prepared(paths: Iterable[Path]) -> Iterator[Prepared]:
 
 
 class _Shared:
-    """The dispatchers of cases, made once for those with equal destination, settings and clock."""
+    """The dispatchers of cases, made once for those with equal destination, settings, tracking plan and clock."""
 
     def __init__(self) -> None:
         self._load = functools.cache(load_destination)
-        self._made: dict[tuple[str, bytes, float], Dispatcher] = {}
+        self._made: dict[tuple[str, bytes, Path | None, float], Dispatcher] = {}
 
     def dispatcher(self, case: Case) -> Dispatcher:
-        key = (case.destination, msgspec.json.encode(case.settings, order="sorted"), case.now.timestamp())
+        settings = msgspec.json.encode(case.settings, order="sorted")
+        key = (case.destination, settings, case.tracking_plan, case.now.timestamp())
         if key not in self._made:
             if len(self._made) >= _KEPT:
                 self._made.clear()
