@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, cast
 
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
@@ -11,7 +12,7 @@ from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from turnout._json import article
 from turnout.errors import did_you_mean
 
-__all__ = ["complaint", "hint", "kind"]
+__all__ = ["complaint", "hint", "kind", "meant"]
 
 Fault = ValidationError | SchemaError
 
@@ -62,7 +63,13 @@ def hint(error: Fault) -> str:
     """Return ` Did you mean 'total'?` for a name that the plan doesn't have, where it has one like it."""
     if error.validator != "additionalProperties" or not isinstance(error.schema, dict):
         return ""
-    return did_you_mean(str(error.absolute_path[-1]), error.schema.get("properties", {}))
+    return meant(str(error.absolute_path[-1]), tuple(error.schema.get("properties", ())))
+
+
+@lru_cache(maxsize=4096)
+def meant(word: str, known: tuple[str, ...]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest known word, or nothing; looking among hundreds takes milliseconds."""
+    return did_you_mean(word, known)
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,6 @@ import msgspec
 
 from turnout._json import compact, pointer
 from turnout._pointer import general, remove, steps
-from turnout.errors import did_you_mean
 from turnout.event import Event
 from turnout.normalise import Normaliser, Source
 from turnout.plan import Judgement, Violation
@@ -131,11 +130,13 @@ class TrackingPlan:
         return list(found.values())
 
     def _unplanned(self, event: Event, rule: Rule, words: _Words) -> Violation:
+        from turnout._planwords import meant
+
         call, name = event.type, _name(event)
         word = "event" if call == "track" else call
         told = f"no {word} {_plain(name)!r}" if name else f"no {word} without a name"
-        known = [planned for kind, planned in self._by_name if kind == call] if words.hints and name else []
-        hint = did_you_mean(name or "", known)
+        known = tuple(planned for kind, planned in self._by_name if kind == call) if words.hints else ()
+        hint = meant(name, known) if known and name else ""
         path = "/event" if call == "track" else "/name"
         message = f"There is {told} in the plan.{hint}"
         return Violation(message=message, path=path, code=_UNPLANNED, event=_label(event), mode=rule.unplanned)
