@@ -1,0 +1,341 @@
+"""What differs between two outputs of a mapping: item by item, field by field.
+
+Items are matched by rule and number and, where some came or went, by what they hold; so are the elements of lists. What
+is left are the fields that really differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from turnout._json import compact, pointer
+from turnout._payload import Path
+from turnout.endpoint import BoundEndpoint, Item
+from turnout.plan import Plan
+
+__all__ = ["EVENT", "Difference", "Output", "Target", "differences", "fields_of", "request_of", "requests"]
+
+_decode = msgspec.json.Decoder().decode
+_ITEMS = "\x00items"
+_ENCODED_ITEMS = compact(_ITEMS)
+
+
+class Target(msgspec.Struct, frozen=True, order=True):
+    """One place in what an event becomes.
+
+    `part` is `event` (whether it is sent at all), `item` (a field of an item; with the path "" the item as a whole, or
+    a value that is no object), `endpoint` (where the item goes), `key` (its idempotency key) or `request` (URL,
+    headers and envelope at an endpoint). An item is told by its `rule` and its `number` among the items of that rule,
+    from 1. `path` is a JSON Pointer; `-` in it stands for an element that was not in the list.
+    """
+
+    part: str
+    rule: str = ""
+    number: int = 0
+    path: str = ""
+    endpoint: str = ""
+
+
+EVENT = Target("event")
+"""Whether the event is sent at all."""
+
+
+class Difference(msgspec.Struct, frozen=True, gc=False):
+    """A place that differs, with its value before and after; UNSET where it isn't there."""
+
+    target: Target
+    before: Any
+    after: Any
+
+
+class Output:
+    """What an event becomes, taken apart as far as is asked for."""
+
+    __slots__ = ("_leaves", "_values", "plan", "rules", "state")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        reason = plan.reason
+        self.state = (plan.outcome, reason and reason.code, reason and reason.path)
+        self.rules: dict[str, list[Item]] = {}
+        for item in plan.items:
+            self.rules.setdefault(item.rule, []).append(item)
+        self._values: dict[int, Any] = {}
+        self._leaves: dict[int, set[Any]] = {}
+
+    def value(self, item: Item) -> Any:
+        """Return an item as plain data."""
+        found = self._values.get(id(item), UNSET)
+        if found is UNSET:
+            found = self._values[id(item)] = _decode(item.data)
+        return found
+
+    def leaves(self, item: Item) -> set[Any]:
+        """Return the paths and values in an item, for telling how much two have in common."""
+        found = self._leaves.get(id(item))
+        if found is None:
+            found = self._leaves[id(item)] = {(path, compact(value)) for path, value in fields_of(self.value(item))}
+        return found
+
+    def at(self, target: Target, path: Path) -> Any:
+        """Return the value at a place of an item, its endpoint or its key; UNSET where there is none."""
+        item = self.rules[target.rule][target.number - 1]
+        if target.part == "endpoint":
+            return item.endpoint.name
+        if target.part == "key":
+            return _set(item.key)
+        value = self.value(item)
+        for key in path:
+            value = value.get(key, UNSET) if value.__class__ is dict else UNSET
+        return value
+
+    def about(self) -> dict[str, Any]:
+        """Return outcome and reason as plain data."""
+        reason = self.plan.reason
+        told = {"outcome": self.plan.outcome.value}
+        return told if reason is None else told | {"code": reason.code.value, "message": reason.message}
+
+
+def fields_of(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the path and the value of each leaf: scalars, and objects and lists that are empty."""
+    if value and value.__class__ is dict:
+        for key, inner in value.items():
+            yield from fields_of(inner, (*path, key))
+    elif value and value.__class__ is list:
+        for number, inner in enumerate(value):
+            yield from fields_of(inner, (*path, number))
+    else:
+        yield path, value
+
+
+def differences(base: Output, other: Output) -> list[Difference]:
+    """Return what differs in what becomes of the event, without the requests around the items."""
+    if base.state != other.state:
+        return [Difference(EVENT, base.about(), other.about())]
+    old, new = base.plan.items, other.plan.items
+    if len(old) == len(new) and all(map(_same, old, new)):
+        return []
+    found: list[Difference] = []
+    for rule in dict.fromkeys((*base.rules, *other.rules)):
+        _rule(rule, base, other, found)
+    return found
+
+
+def _same(one: Item, two: Item) -> bool:
+    return (
+        one.data == two.data and one.rule == two.rule and one.key == two.key and one.endpoint.name == two.endpoint.name
+    )
+
+
+def _rule(rule: str, base: Output, other: Output, found: list[Difference]) -> None:
+    """Add what differs in the items of a rule."""
+    old, new = base.rules.get(rule, []), other.rules.get(rule, [])
+    pairs = _matched_items(old, new, base, other)
+    for here, there in pairs:
+        if here is not None and there is not None:
+            _item(rule, here + 1, old[here], new[there], (base, other), found)
+            if old[here].data == new[there].data and len(old) == len(new) and here != there:
+                found.append(Difference(Target("item", rule, here + 1), here + 1, there + 1))
+        elif here is not None:
+            found.append(Difference(Target("item", rule, here + 1), base.value(old[here]), UNSET))
+        elif there is not None:
+            found.append(Difference(Target("new", rule, there + 1), UNSET, other.value(new[there])))
+
+
+def _item(
+    rule: str, number: int, old: Item, new: Item, outputs: tuple[Output, Output], found: list[Difference]
+) -> None:
+    if old.data != new.data:
+        moved: Moved = []
+        _compare((), outputs[0].value(old), outputs[1].value(new), moved)
+        found += [Difference(Target("item", rule, number, pointer(path)), *values) for path, *values in moved]
+    if old.key != new.key:
+        found.append(Difference(Target("key", rule, number), _set(old.key), _set(new.key)))
+    if old.endpoint.name != new.endpoint.name:
+        found.append(Difference(Target("endpoint", rule, number), old.endpoint.name, new.endpoint.name))
+
+
+def _set(key: str | None) -> Any:
+    return UNSET if key is None else key
+
+
+Pairs = list[tuple[int | None, int | None]]
+
+
+def _matched_items(old: Sequence[Item], new: Sequence[Item], base: Output, other: Output) -> Pairs:
+    """Return which items belong together; None stands for one that isn't there."""
+    if len(old) == len(new):
+        changed = [number for number, one in enumerate(old) if one.data != new[number].data]
+        if len(changed) < 2 or all(_alike(base.leaves(old[one]), other.leaves(new[one])) for one in changed):
+            return [(number, number) for number in range(len(old))]
+    common = [[len(base.leaves(one) & other.leaves(two)) for two in new] for one in old]
+    return _rest(_best(common, len(old), len(new)), old, new)
+
+
+def _alike(one: set[Any], two: set[Any]) -> bool:
+    return len(one & two) * 2 >= max(len(one), len(two))
+
+
+def _best(common: list[list[int]], rows: int, columns: int) -> list[tuple[int, int]]:
+    """Return the pairs, both sides in order, that have most in common together."""
+    score = [[0] * (columns + 1) for _ in range(rows + 1)]
+    for row in reversed(range(rows)):
+        for column in reversed(range(columns)):
+            paired = common[row][column] and common[row][column] + score[row + 1][column + 1]
+            score[row][column] = max(paired, score[row + 1][column], score[row][column + 1])
+    pairs, row, column = [], 0, 0
+    while row < rows and column < columns:
+        if common[row][column] and score[row][column] == common[row][column] + score[row + 1][column + 1]:
+            pairs.append((row, column))
+            row, column = row + 1, column + 1
+        elif score[row][column] == score[row + 1][column]:
+            row += 1
+        else:
+            column += 1
+    return pairs
+
+
+def _rest(pairs: list[tuple[int, int]], old: Sequence[Item], new: Sequence[Item]) -> Pairs:
+    """Return the pairs with what is left over: equal items that moved, then one by one if as many left as came."""
+    left = [one for one in range(len(old)) if one not in {pair[0] for pair in pairs}]
+    came = [one for one in range(len(new)) if one not in {pair[1] for pair in pairs}]
+    made: Pairs = [*pairs]
+    for one in [*left]:
+        twin = next((two for two in came if new[two].data == old[one].data), None)
+        if twin is not None:
+            made.append((one, twin))
+            left.remove(one)
+            came.remove(twin)
+    if len(left) == len(came):
+        return [*made, *zip(left, came, strict=True)]
+    return [*made, *((one, None) for one in left), *((None, two) for two in came)]
+
+
+Moved = list[tuple[Path, Any, Any]]
+"""Paths of leaves that differ, with both values."""
+
+
+def _compare(path: Path, old: Any, new: Any, moved: Moved) -> None:
+    """Add each leaf that differs."""
+    kind = old.__class__
+    if kind is new.__class__ and kind is dict:
+        _compare_objects(path, old, new, moved)
+    elif kind is new.__class__ and kind is list:
+        _compare_lists(path, old, new, moved)
+    elif _leaf(old) and _leaf(new):
+        if kind is not new.__class__ or old != new:
+            moved.append((path, old, new))
+    else:
+        moved += _gone(path, old)
+        moved += _came(path, new)
+
+
+def _leaf(value: Any) -> bool:
+    return value.__class__ not in (dict, list) or not value
+
+
+def _gone(path: Path, old: Any) -> Moved:
+    return [(where, one, UNSET) for where, one in fields_of(old, path)]
+
+
+def _came(path: Path, new: Any) -> Moved:
+    return [(where, UNSET, one) for where, one in fields_of(new, path)]
+
+
+def _compare_objects(path: Path, old: dict[str, Any], new: dict[str, Any], moved: Moved) -> None:
+    for key, one in old.items():
+        two = new.get(key, UNSET)
+        kind = one.__class__
+        if kind is two.__class__ and kind is not dict and kind is not list and one == two:
+            continue  # nearly all of them
+        if two is UNSET:
+            moved += _gone((*path, key), one)
+        else:
+            _compare((*path, key), one, two, moved)
+    if not new.keys() <= old.keys():
+        for key, one in new.items():
+            if key not in old:
+                moved += _came((*path, key), one)
+
+
+def _compare_lists(path: Path, old: list[Any], new: list[Any], moved: Moved) -> None:
+    """Add what differs in two lists; equal elements belong together, wherever they stand."""
+    here, there = [compact(one) for one in old], [compact(one) for one in new]
+    if here == there:
+        return
+    pairs = _matched(here, there)
+    order = [two for _, two in sorted(pairs)]
+    if order != sorted(order):
+        moved.append((path, old, new))
+    left = [one for one in range(len(old)) if one not in {pair[0] for pair in pairs}]
+    came = [two for two in range(len(new)) if two not in {pair[1] for pair in pairs}]
+    for one, two in _coupled(left, came, old, new):
+        if one is not None and two is not None:
+            _compare((*path, one), old[one], new[two], moved)
+        elif one is not None:
+            moved += _gone((*path, one), old[one])
+        elif two is not None:
+            moved += _came((*path, "-"), new[two])
+
+
+def _matched(here: Sequence[bytes], there: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return pairs of equal elements, those at the same position first."""
+    pairs = [(number, number) for number, one in enumerate(here) if number < len(there) and there[number] == one]
+    used = {number for number, _ in pairs}
+    places: dict[bytes, list[int]] = {}
+    for number in reversed(range(len(there))):
+        if number not in used:
+            places.setdefault(there[number], []).append(number)
+    for number, one in enumerate(here):
+        if number not in used and places.get(one):
+            pairs.append((number, places[one].pop()))
+    return pairs
+
+
+def _coupled(
+    left: list[int], came: list[int], old: list[Any], new: list[Any]
+) -> Iterable[tuple[int | None, int | None]]:
+    """Yield which of the unequal elements belong together: the likest, or one by one if as many left as came."""
+    if len(left) == len(came):
+        yield from zip(left, came, strict=True)
+        return
+    leaves = {number: {(path, compact(one)) for path, one in fields_of(new[number])} for number in came}
+    for one in left:
+        own = {(path, compact(value)) for path, value in fields_of(old[one])}
+        likest = max(leaves, key=lambda two: len(leaves[two] & own), default=None)
+        if likest is not None and leaves[likest] & own:
+            del leaves[likest]
+            yield one, likest
+        else:
+            yield one, None
+    yield from ((None, two) for two in leaves)
+
+
+def request_of(endpoint: BoundEndpoint) -> dict[str, Any]:
+    """Return what surrounds the items of an endpoint, by JSON Pointer: method, URL, headers, and body without items."""
+    envelope = endpoint.envelope
+    body = envelope.decode(envelope.join([_ENCODED_ITEMS]))
+    whole = {"method": endpoint.method, "url": endpoint.target, "headers": endpoint.sent_headers, "body": body}
+    return {pointer(path): value for path, value in fields_of(whole) if value != _ITEMS}
+
+
+def requests(base: Output, other: Output) -> Iterator[Difference]:
+    """Yield what differs around the items: at the endpoints that both outputs go to."""
+    there = {item.endpoint.name: item.endpoint for item in other.plan.items}
+    for name, endpoint in {item.endpoint.name: item.endpoint for item in base.plan.items}.items():
+        if name in there and not _bound_alike(endpoint, there[name]):
+            old, new = request_of(endpoint), request_of(there[name])
+            for path in dict.fromkeys((*old, *new)):
+                before, after = old.get(path, UNSET), new.get(path, UNSET)
+                if before != after:
+                    yield Difference(Target("request", endpoint=name, path=path), before, after)
+
+
+def _bound_alike(one: BoundEndpoint, two: BoundEndpoint) -> bool:
+    return one is two or (
+        one.target == two.target and one.sent_headers == two.sent_headers and one.envelope == two.envelope
+    )

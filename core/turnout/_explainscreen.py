@@ -1,0 +1,231 @@
+"""What `turnout explain` shows: each field of each item with its value and what it comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import click
+from msgspec import UNSET
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from turnout import _json
+from turnout.explanation import ExplainedItem, Explanation, Field
+from turnout.lineage import CONDITION, DERIVED, Change, Edge, Source
+
+__all__ = ["Screen"]
+
+_MARKS = {DERIVED: "~ ", CONDITION: "? "}
+_LEGEND = (
+    "No mark: the value itself. ~ made from it. ? there or not because of it. else: when those before it are missing."
+)
+_MANY = 6
+"""A setting that has a part in more fields of an item is told once for all of them."""
+_LISTED = 10
+_LONG = 60
+
+
+class Screen:
+    """Shows one explanation after the other."""
+
+    def __init__(self, *, witness: bool, as_json: bool) -> None:
+        self.witness, self.as_json = witness, as_json
+        self.console = Console(highlight=False)
+        self.shown = 0
+        self.tables = 0
+
+    def show(self, one: Explanation) -> None:
+        """Show an explanation, as JSON one line."""
+        if self.as_json:
+            click.echo(_json.compact(one.to_dict(witnesses=self.witness)))
+            return
+        if self.shown:
+            self.console.print()
+        self.shown += 1
+        self._say(f"[bold]{_plain(one.message_id or 'An event')}[/] at {_plain(one.destination)}: {_outcome(one)}")
+        if one.reason is not None:
+            place = f" ({one.reason.path})" if one.reason.path else ""
+            self._say(_plain(one.reason.message + place), 2)
+        for item in one.items:
+            self._item(item)
+        self._requests(one)
+        self._rest(one)
+        if one.reason is not None:
+            self._remedy(one)
+
+    def finish(self) -> None:
+        """Say what the marks mean, where there were any."""
+        if self.tables:
+            self.console.print()
+            self._say(_LEGEND)
+
+    def _say(self, text: str, indent: int = 0) -> None:
+        self.console.print(Padding(text, (0, 0, 0, indent), expand=False))
+
+    def _item(self, item: ExplainedItem) -> None:
+        number = f" {item.number}" if item.number > 1 else ""
+        self.console.print()
+        self._say(f"[bold]{_plain(item.endpoint)}[/], rule {_plain(item.rule)}{number}")
+        whole = _widespread(item)
+        self._table([*item.fields, *([item.key] if item.key else [])], whole, len(item.fields))
+        for label, part in (("made or not", "item"), ("where it goes", "endpoint")):
+            edges = [edge for edge in item.edges if edge.target.part == part]
+            if edges:
+                self._say(f"{label}: {_listed(edges)}", 2)
+        if whole:
+            self._say(f"many fields: {', '.join(_named(one) for one in whole)}", 2)
+        self._witnesses([*item.edges, *item.absent])
+        self._could_have(item, whole)
+
+    def _table(self, fields: Sequence[Field], whole: Iterable[Source], keyed: int) -> None:
+        self.tables += 1
+        table = Table(box=None, padding=(0, 1), pad_edge=False)
+        table.add_column("field", overflow="fold", ratio=5)
+        table.add_column("value", overflow="ellipsis", no_wrap=True, ratio=3)
+        table.add_column("comes from", overflow="fold", ratio=6)
+        table.expand = True
+        for number, field in enumerate(fields):
+            edges = [edge for edge in field.edges if edge.source not in whole]
+            name = field.path or ("(the item)" if number < keyed else "(idempotency key)")
+            table.add_row(_plain(name), _value(field.value), "\n".join(_sources(edges)) or "[dim]always[/]")
+        self.console.print(Padding(table, (0, 0, 0, 2)))
+        self._witnesses(edge for field in fields for edge in field.edges)
+
+    def _could_have(self, item: ExplainedItem, whole: Iterable[Source]) -> None:
+        absent: dict[str, list[Edge]] = {}
+        for edge in item.absent:
+            if edge.source not in whole and not edge.target.path.endswith("/-"):
+                absent.setdefault(edge.target.path, []).append(edge)
+        lines = [f"{_plain(path)}: {_listed(edges)}" for path, edges in absent.items()]
+        for line in _some(lines):
+            self._say(f"not there: {line}", 2)
+
+    def _requests(self, one: Explanation) -> None:
+        for request in one.requests:
+            fields = [field for field in request.fields if field.edges or field.path == "/url"]
+            self.console.print()
+            self._say(f"[bold]request to {_plain(request.endpoint)}[/]")
+            self._table(fields, (), len(fields))
+
+    def _rest(self, one: Explanation) -> None:
+        """Show what concerns the event as a whole."""
+        if not one.items:
+            return
+        self.console.print()
+        self._say(f"Sent or not: {_listed(one.deciding) or 'always'}")
+        self._witnesses(one.deciding)
+        for edge in one.added[:_LISTED]:
+            self._say(f"Another item of the rule {_plain(edge.target.rule)}: {_listed([edge])}")
+        if one.unread:
+            self._say(f"Nothing reads: {', '.join(map(_plain, one.unread))}")
+        if one.unstable:
+            self._say(f"Not the same each time, so the plugin is not pure: {', '.join(map(_plain, one.unstable))}")
+
+    def _witnesses(self, edges: Iterable[Edge]) -> None:
+        if self.witness:
+            for edge in edges:
+                self._say(f"[dim]{_witness(edge)}[/]", 4)
+
+    def _remedy(self, one: Explanation) -> None:
+        if one.remedy is None:
+            if one.edges:  # it could be read
+                self._say("No single change, and no two settings, would send it.", 2)
+            return
+        self._say(f"It would be sent with {' and '.join(map(_change, one.remedy.changes))}:", 2)
+        for request in one.remedy.requests:
+            rules = ", ".join(dict.fromkeys(request["rules"]))
+            text = _json.compact(request["body"]).decode()
+            self._say(f"{_plain(request['endpoint'])}, rule {_plain(rules)}: {_plain(text)}", 4)
+        if one.remedy.others:
+            self._say(f"or with {', or '.join(_some([_change(other) for other in one.remedy.others]))}", 2)
+
+
+def _outcome(one: Explanation) -> str:
+    return f"{one.outcome.value}" + (f" \\[{one.reason.code.value}]" if one.reason else "")
+
+
+def _widespread(item: ExplainedItem) -> list[Source]:
+    """Return the settings that have a part in many fields of an item."""
+    counted = Counter(edge.source for field in item.fields for edge in field.edges if edge.source.kind == "setting")
+    counted.update(edge.source for edge in item.absent if edge.source.kind == "setting")
+    return [source for source, number in counted.items() if number > _MANY]
+
+
+def _sources(edges: Sequence[Edge]) -> list[str]:
+    """Return what edges of one place come from: values that only count together joined by `or`, fallbacks behind."""
+    together = {frozenset({edge.source, *edge.without}) for edge in edges if _together(edge, edges)}
+    first = [_mark(edge) + _named(edge.source) for edge in edges if not edge.given]
+    joined = [_MARKS[CONDITION] + " or ".join(map(_named, sorted(group))) for group in together]
+    behind = [_behind(edge) for edge in edges if edge.given and not _together(edge, edges)]
+    return [*first, *sorted(joined), *behind]
+
+
+def _behind(edge: Edge) -> str:
+    """Return a source that only counts when others are changed: a fallback, or one that they hide."""
+    name = _mark(edge) + _named(edge.source)
+    if all(one.after is UNSET for one in edge.given):
+        return f"else {name}"
+    return f"{name} (if {' and '.join(f'{_named(one.source)} = {_short(one.after)}' for one in edge.given)})"
+
+
+def _listed(edges: Sequence[Edge]) -> str:
+    return ", ".join(_sources(edges))
+
+
+def _together(edge: Edge, edges: Sequence[Edge]) -> bool:
+    """Return whether an edge is one of several whose values only count together."""
+    group = {edge.source, *edge.without}
+    return len(group) == len(edge.given) + 1 > 1 and all(
+        any(one.source == source and {one.source, *one.without} == group for one in edges) for source in group
+    )
+
+
+def _mark(edge: Edge) -> str:
+    return _MARKS.get(edge.kind, "")
+
+
+def _named(source: Source) -> str:
+    return _plain(str(source))
+
+
+def _witness(edge: Edge) -> str:
+    target = edge.target
+    place = target.path or {"event": "the event", "key": "the idempotency key"}.get(target.part, f"the {target.part}")
+    given = f", given {', '.join(map(_change, edge.given))}" if edge.given else ""
+    changed = f"{_named(edge.source)}{given}: {_short(edge.before)} -> {_short(edge.after)}"
+    return f"{changed} makes {_plain(place)} {_short(edge.output_before)} -> {_short(edge.output_after)}"
+
+
+def _change(change: Change) -> str:
+    name = _named(change.source)
+    if change.after is UNSET:
+        return f"{name} deleted"
+    if change.before is UNSET:
+        return f"{name} added, such as {_short(change.after)}"
+    return f"{name} = {_short(change.after)} (now {_short(change.before)})"
+
+
+def _value(value: Any) -> str:
+    return _plain(value if isinstance(value, str) else _json.compact(value).decode())
+
+
+def _short(value: Any) -> str:
+    if value is UNSET:
+        return "nothing"
+    text = _json.compact(value).decode()
+    return _plain(text if len(text) <= _LONG else text[: _LONG - 1] + "…")
+
+
+def _some(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:_LISTED]
+    if len(lines) > _LISTED:
+        yield f"… and {len(lines) - _LISTED} more (--json)"
+
+
+def _plain(text: str) -> str:
+    """Return text without what moves a terminal's cursor, whose brackets rich doesn't take for markup."""
+    return escape("".join(one if one.isprintable() else "?" for one in text))

@@ -1,0 +1,141 @@
+"""Fallbacks: what stands behind a value that an output was taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from msgspec import UNSET
+
+from turnout._difference import Difference, Target, differences
+from turnout._payload import Path, Payload
+from turnout._tracer import Tracer, ends, equal
+from turnout.lineage import CONDITION, Source
+
+__all__ = ["follow_fallbacks", "halved"]
+
+_LONGEST = 6
+"""How many values of one chain are taken away at most."""
+_MOST = 100
+"""How many states are looked at for one event at most."""
+
+
+def follow_fallbacks(tracer: Tracer) -> None:
+    """Change the other values wherever a place survives the loss of the one that it was taken from."""
+    Follower(tracer).run()
+
+
+class Follower:
+    """Looks at the states in which a value is gone that a place was taken from, those with the fewest gone first."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+        self.waiting: list[tuple[tuple[Path, ...], list[Target]]] = []
+        self.keys = {target: _keys(target) for target in tracer.fields}
+        self.harmless = {path for path in tracer.leaves if tracer.harmless(path)}
+
+    def run(self) -> None:
+        tracer = self.tracer
+        for path in tracer.leaves:
+            source, lost = tracer.sources[path], tracer.lost[path]
+            taken = [one for one in tracer.reached.get(source, ()) if tracer.found[source, one].kind != CONDITION]
+            self.waiting.append(((path,), [one for one in taken if one in tracer.fields and _survives(one, lost)]))
+        seen: set[frozenset[Path]] = set()
+        for gone, targets in self.waiting:  # it grows
+            if targets and len(seen) < _MOST and frozenset(gone) not in seen:
+                seen.add(frozenset(gone))
+                self.look(gone, targets)
+
+    def look(self, gone: tuple[Path, ...], targets: list[Target]) -> None:
+        """Change the values in the state without `gone`; those that `targets` were then taken from may go next."""
+        payload = Payload(self.tracer.payload.value, gone)
+        state = self.state(payload.text, targets)
+        left = [path for path in payload.leaves() if self.hidden(path, state)]
+        single = [path for path in left if path not in self.harmless]
+        for path in [*single, *self.moving(payload, [path for path in left if path in self.harmless], state)]:
+            moved = self.change(payload, path, self.tracer.another[path], state)
+            self.change(payload, path, UNSET, state)
+            if moved and len(gone) < _LONGEST:
+                after = self.state(payload.cut(path), moved)
+                self.waiting.append(((*gone, path), [one for one, value in after.items() if value is not UNSET]))
+
+    def moving(self, payload: Payload, paths: list[Path], state: dict[Target, Any]) -> list[Path]:
+        """Return those values whose change or deletion moves something in a state."""
+
+        def changed(some: list[Path]) -> bool:
+            text = payload.changed_all({path: self.tracer.another[path] for path in some})
+            return bool(self.differing(state, self.state(text, state)))
+
+        def deleted(some: list[Path]) -> bool:
+            return bool(self.differing(state, self.state(payload.cut_all(some), state)))
+
+        found = [*halved(paths, changed)]
+        return [*found, *halved([path for path in paths if path not in found], deleted)]
+
+    def change(self, payload: Payload, path: Path, after: Any, state: dict[Target, Any]) -> list[Target]:
+        """Keep what a change moves in a state, where the value moves nothing by itself; return the places."""
+        source, wanted = self.tracer.sources[path], self.hidden(path, state)
+        text = payload.cut(path) if after is UNSET else payload.changed(path, after)
+        moved = self.differing(state, self.state(text, wanted))
+        given = tuple(self.tracer.change(one, UNSET) for one in payload.gone)
+        self.tracer.note(source, payload.places[path].value, after, moved, given)
+        return [one.target for one in moved]
+
+    def hidden(self, path: Path, targets: Iterable[Target]) -> list[Target]:
+        """Return those places that the value doesn't move by itself."""
+        return [one for one in targets if not self.alone(self.tracer.sources[path], one)]
+
+    def alone(self, source: Source, target: Target) -> bool:
+        edge = self.tracer.found.get((source, target))
+        return edge is not None and not edge.given
+
+    def differing(self, state: dict[Target, Any], now: dict[Target, Any]) -> list[Difference]:
+        return [Difference(one, state[one], value) for one, value in now.items() if not equal(state[one], value)]
+
+    def state(self, text: bytes, targets: Iterable[Target]) -> dict[Target, Any]:
+        """Return the values at places of the explained output when the event has another text.
+
+        The places of an item that is not made are left out.
+        """
+        base, output = self.tracer.base, self.tracer.trial.output(text)
+        if output.state != base.state:
+            return {}
+        if all(self.keys[one] is not None and _as_many(one, base, output) for one in targets):
+            return {one: output.at(one, self.keys[one] or ()) for one in targets}
+        moved = {one.target: one.after for one in differences(base, output)}
+        fields = self.tracer.fields
+        return {one: moved.get(one, fields[one]) for one in targets if not _item_lost(one, moved)}
+
+
+def halved(paths: list[Path], moves: Callable[[list[Path]], bool]) -> Iterator[Path]:
+    """Yield the single paths that move something, found by halving groups that do."""
+    if not paths or not moves(paths):
+        return
+    if len(paths) == 1:
+        yield paths[0]
+    else:
+        middle = len(paths) // 2
+        yield from halved(paths[:middle], moves)
+        yield from halved(paths[middle:], moves)
+
+
+def _keys(target: Target) -> Path | None:
+    """Return the path of a place, None when a list may be on the way to it."""
+    if not target.path:
+        return () if target.part in ("endpoint", "key") else None
+    keys = [key.replace("~1", "/").replace("~0", "~") for key in target.path.split("/")[1:]]
+    return None if any(key.isdecimal() for key in keys) else tuple(keys)
+
+
+def _as_many(target: Target, base: Any, output: Any) -> bool:
+    return len(base.rules[target.rule]) == len(output.rules.get(target.rule, ()))
+
+
+def _item_lost(target: Target, moved: dict[Target, Any]) -> bool:
+    return moved.get(Target("item", target.rule, target.number)) is UNSET
+
+
+def _survives(target: Target, lost: dict[Target, Any]) -> bool:
+    """Return whether a place is still there after a deletion that moved these places."""
+    ended = any(ends(one, after) and one.rule in ("", target.rule) for one, after in lost.items())
+    return not ended and lost.get(target) is not UNSET

@@ -1,0 +1,72 @@
+"""One event at one destination, to be mapped again and again with something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from turnout._difference import Output
+from turnout._payload import Payload
+from turnout.destination import Destination
+from turnout.errors import Refusal
+from turnout.event import Event
+from turnout.inputs import Carried, Inputs
+from turnout.mapping import map_event
+from turnout.normalise import Normaliser, Source
+from turnout.plan import Plan
+from turnout.reasons import Outcome
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """An event as its sender wrote it, with everything that its mapping depends on held fast.
+
+    `now` is the time of the clock and `message_id` the one that is made, where the event has none of its own;
+    `carried` is what earlier events left.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        value: dict[str, Any],
+        now: datetime,
+        message_id: str,
+        carried: Carried | None = None,
+    ) -> None:
+        self.destination = destination
+        self.payload = Payload(value)
+        self.now, self.message_id = now, message_id
+        self.carried = carried
+        self.event: Callable[[Source], Event] = Normaliser(clock=lambda: now, new_id=lambda _: message_id).event
+        """Returns the event of a text; raises `Refusal`."""
+
+    def plan(self, text: bytes, destination: Destination | None = None) -> Plan:
+        """Return the plan for a changed text, or at a changed destination, by the code that plans and sends."""
+        target = destination or self.destination
+        try:
+            event = self.event(text)
+        except Refusal as refusal:
+            return Plan(self.message_id, target.id, Outcome.INVALID, refusal.reason, [], "", None, target)
+        if not target.carries:
+            return map_event(target, event)
+        return map_event(target, event, self.carried or Inputs().carry(target, event))
+
+    def output(self, text: bytes, destination: Destination | None = None) -> Output:
+        """Return the same, ready to be compared."""
+        return Output(self.plan(text, destination))
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the event fits the common spec."""
+        try:
+            self.event(self.payload.text)
+        except Refusal:
+            return False
+        return True
+
+    def otherwise(self, **changed: Any) -> Trial:
+        """Return the same trial with another `destination`, `value`, `now`, `message_id` or `carried`."""
+        kept = {name: getattr(self, name) for name in ("destination", "now", "message_id", "carried")}
+        return Trial(**({"value": self.payload.value} | kept | changed))

@@ -1,0 +1,129 @@
+"""The same destination with one setting changed: made quickly, and checked by its schema once it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from marshmallow import fields
+
+from turnout._perturb import further_values, setting_values
+from turnout.destination import Destination, rebuilt
+from turnout.errors import TurnoutError
+from turnout.settings import Config, Settings
+
+__all__ = ["Variant", "changed", "variants"]
+
+
+class Variant:
+    """A destination whose setting `name` has the value `after` instead of `before`.
+
+    `quick` was not checked by the schema: it only tells whether the setting matters here. `checked` is the real one.
+    """
+
+    __slots__ = ("_base", "_checked", "_known", "after", "before", "name", "quick")
+
+    def __init__(self, base: Destination, name: str, after: Any, quick: Destination) -> None:
+        self.name, self.before, self.after = name, base.config[name], after
+        self.quick = quick
+        self._base = base
+        self._known = False
+        self._checked: Destination | None = None
+
+    @property
+    def checked(self) -> Destination | None:
+        """Return the destination as its schema configures it; None when the schema refuses the value."""
+        if not self._known:
+            self._known = True
+            self._checked = self.quick if _free(self._base.settings) else changed(self._base, {self.name: self.after})
+        return self._checked
+
+    @property
+    def routing(self) -> bool:
+        """Whether the setting only says where requests go, so that no rule reads it."""
+        return bool(_fields(self._base.settings)[self.name].metadata.get("routing"))
+
+    def upon(self, other: Destination) -> Destination | None:
+        """Return another variant of the same destination with this value as well."""
+        return _quick(other, self.name, self.after)
+
+
+@lru_cache(maxsize=64)
+def _fields(settings: type[Settings]) -> Mapping[str, fields.Field[Any]]:
+    return settings().load_fields
+
+
+@lru_cache(maxsize=64)
+def _free(settings: type[Settings]) -> bool:
+    """Return whether each setting can be checked by itself: nothing in the schema looks at several."""
+    schema = settings()
+    hooks: dict[Any, Any] = getattr(schema, "_hooks", {"": "unknown"})
+    return not any(hooks.values()) and not any(one.metadata.get("requires") for one in schema.load_fields.values())
+
+
+def variants(base: Destination, words: Sequence[str]) -> Iterator[Variant]:
+    """Yield the destination with each setting changed in each way that `_perturb.setting_values` declares.
+
+    `words` are keys and paths of the event, for settings that hold such. What doesn't depend on them is kept for the
+    next event.
+    """
+    yield from _kept(_Key(base))
+    for name, field in _fields(base.settings).items():
+        yield from _made(base, name, further_values(name, field, base.config[name], words))
+
+
+class _Key:
+    """A destination, equal to one of the same class, id and settings."""
+
+    __slots__ = ("_key", "base")
+
+    def __init__(self, base: Destination) -> None:
+        self.base = base
+        try:
+            settings: Any = msgspec.json.encode(dict(base.config))
+        except (TypeError, ValueError):
+            settings = id(base)  # a setting that JSON can't say: this very object only
+        self._key = (type(base), base.id, settings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=4)
+def _kept(key: _Key) -> tuple[Variant, ...]:
+    base = key.base
+    fields = _fields(base.settings).items()
+    return tuple(
+        one for name, field in fields for one in _made(base, name, setting_values(name, field, base.config[name]))
+    )
+
+
+def _made(base: Destination, name: str, values: Iterable[Any]) -> Iterator[Variant]:
+    for value in values:
+        quick = _quick(base, name, value)
+        if quick is not None:
+            yield Variant(base, name, value, quick)
+
+
+def _quick(base: Destination, name: str, value: Any) -> Destination | None:
+    """Return the destination with a value; None when the field refuses it, or the plugin can't work with it."""
+    field, config = _fields(base.settings)[name], base.config
+    try:
+        values = {**config, name: field.deserialize(value)}
+        return rebuilt(type(base), base.id, Config(values, config.secret_names, config.given | {name}))
+    except Exception:
+        return None
+
+
+def changed(base: Destination, values: dict[str, Any]) -> Destination | None:
+    """Return the destination with other values for some settings, None when its schema refuses them."""
+    given = {name: base.config[name] for name in base.config if name in base.config.given}
+    try:
+        return type(base)(given | values, id=base.id, environ={})
+    except TurnoutError:
+        return None
