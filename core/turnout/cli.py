@@ -28,6 +28,7 @@ _LAZY = {
     "diff": "turnout._diffcommand:diff",
     "dlq": "turnout._logcommands:dlq",
     "docs": "turnout._docscommand:docs",
+    "explain": "turnout._explaincommand:explain",
     "log": "turnout._logcommands:log",
     "new": "turnout._newcommand:new",
     "replay": "turnout._logcommands:replay",
