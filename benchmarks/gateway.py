@@ -139,6 +139,15 @@ def load(address: str, first: int, count: int, size: int, connections: int, rate
     }
 
 
+def cpu(process: int) -> float:
+    """Return the seconds of CPU time that a process has taken, also in the kernel; 0 where that can't be told."""
+    status = Path(f"/proc/{process}/stat")
+    if not status.exists():
+        return 0.0
+    user, system = status.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(process: int) -> float:
     """Return the most memory that a process has taken, in MB."""
     status = Path(f"/proc/{process}/status")
@@ -152,10 +161,14 @@ def trial(name: str, count: int, size: int, connections: int) -> list[dict[str, 
     with vendor() as url, tempfile.TemporaryDirectory() as folder:
         with gateway(Path(folder), url, deliver=False) as (address, process):
             load(address, 0, max(count // 10, 2 * (size or 1)), size, connections)
+            before = cpu(process)
             full = load(address, count, count, size, connections)
-            rows.append({"gateway alone": name, "load": "full", **full, "MB": memory(process)})
+            core = {"us of CPU": (cpu(process) - before) * 1e6 / count, "MB": memory(process)}
+            rows.append({"gateway alone": name, "load": "full", **full, **core})
+            before = cpu(process)
             half = load(address, 3 * count, count // 2, size, connections, full["events/s"] / 2)
-            rows.append({"gateway alone": name, "load": "half", **half, "MB": memory(process)})
+            core = {"us of CPU": (cpu(process) - before) * 2e6 / count, "MB": memory(process)}
+            rows.append({"gateway alone": name, "load": "half", **half, **core})
     return rows
 
 

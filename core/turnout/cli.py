@@ -32,6 +32,7 @@ _LAZY = {
     "log": "turnout._logcommands:log",
     "new": "turnout._newcommand:new",
     "replay": "turnout._logcommands:replay",
+    "serve": "turnout._servecommand:serve",
     "validate": "turnout._validatecommand:validate",
 }
 """Commands that are imported when they are asked for, each with its module and its name there."""
@@ -153,7 +154,10 @@ def send(
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of loopback."
 )
-def deliver(config: str, destinations: tuple[str, ...], until_empty: bool, metrics_port: int | None) -> None:
+@click.option("--until-stdin-ends", is_flag=True, hidden=True)
+def deliver(
+    config: str, destinations: tuple[str, ...], until_empty: bool, metrics_port: int | None, until_stdin_ends: bool
+) -> None:
     """Deliver the events of a log to its destinations, until it is stopped.
 
     Where it ends (Ctrl-C, SIGTERM, a crash), the next start goes on. Exit 0; with --until-empty 1 when there are dead
@@ -167,7 +171,7 @@ def deliver(config: str, destinations: tuple[str, ...], until_empty: bool, metri
     dispatcher = Dispatcher.from_config(configuration, only=destinations or None)
     if not dispatcher.destinations:
         raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be delivered. Add one.")
-    sys.exit(run(dispatcher, until_empty=until_empty, metrics_port=metrics_port))
+    sys.exit(run(dispatcher, until_empty=until_empty, metrics_port=metrics_port, until_stdin_ends=until_stdin_ends))
 
 
 @main.command()

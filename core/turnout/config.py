@@ -16,8 +16,12 @@
     plugin = "amplitude"
     api_key = "${AMPLITUDE_API_KEY}"
 
+    [sources.website]                  # who may send to the gateway
+    write_key = "${WEBSITE_WRITE_KEY}"
+    destinations = ["amplitude"]       # without it: all
+
 A destination's own settings stand beside `plugin`, a hook's in its table; they are checked by the plugin when
-it is configured. `[send]`, `[log]`, `[deliver]` and `[tracking_plan]` are checked here;
+it is configured. `[send]`, `[log]`, `[deliver]`, `[gateway]` and `[tracking_plan]` are checked here;
 `TURNOUT_SEND_TIMEOUT_SECONDS=3` in the environment wins over the file.
 """
 
@@ -26,7 +30,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,21 +38,26 @@ import msgspec
 
 from turnout._fields import shown
 from turnout.errors import ConfigError, did_you_mean
+from turnout.sections import GatewaySettings, HttpSourceSettings
 from turnout.settings import Config, Section, choice, describe, integer, names, number, text
 
 __all__ = [
+    "HTTP",
     "SECTIONS",
     "Configuration",
     "DeliverSettings",
     "Instance",
     "LogSettings",
+    "Origin",
     "SendSettings",
     "TrackingPlanSettings",
     "load_config",
 ]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_TABLES = ("destinations", "hooks")
+_TABLES = ("sources", "destinations", "hooks")
+HTTP = "http"
+"""The plugin of a source that sends to the gateway; it need not be named."""
 _PREFIX = "TURNOUT_"
 _NUMERAL = re.compile(r"[+-]?[0-9]{1,18}(?P<fraction>\.[0-9]{1,18})?")
 
@@ -151,6 +160,7 @@ SECTIONS: dict[str, type[Section]] = {
     "send": SendSettings,
     "log": LogSettings,
     "deliver": DeliverSettings,
+    "gateway": GatewaySettings,
     "tracking_plan": TrackingPlanSettings,
 }
 """The schemas of the sections that belong to turnout itself, by name."""
@@ -170,20 +180,47 @@ class Instance(NamedTuple):
         return f"Instance(plugin={self.plugin!r}, settings={sorted(self.settings)})"
 
 
+class Origin(NamedTuple):
+    """One source of the file: its plugin's name, the destinations of its events (None: all), and its settings."""
+
+    plugin: str
+    destinations: frozenset[str] | None
+    settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Origin(plugin={self.plugin!r}, settings={sorted(self.settings)})"
+
+
 class Configuration(msgspec.Struct, frozen=True):
     """What a `turnout.toml` says.
 
-    `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send`, `log`, `deliver` and
-    `tracking_plan` are complete.
+    `sources` and `destinations` by id and `hooks` (settings by plugin name) are in the file's order; `send`, `log`,
+    `deliver`, `gateway` and `tracking_plan` are complete.
     """
 
     path: Path
+    sources: dict[str, Origin]
     destinations: dict[str, Instance]
     hooks: dict[str, dict[str, Any]]
     send: Config
     log: Config
     deliver: Config
+    gateway: Config
     tracking_plan: Config
+
+    @property
+    def routes(self) -> dict[str, frozenset[str]]:
+        """Return the destinations of each source that does not go to all."""
+        named = {name: origin.destinations for name, origin in self.sources.items()}
+        return {name: destinations for name, destinations in named.items() if destinations is not None}
+
+    def senders(self, environ: Mapping[str, str] | None = None) -> dict[str, Config]:
+        """Return the checked settings of the sources that send to the gateway; raises SettingsError."""
+        return {
+            name: HttpSourceSettings.configure(origin.settings, owner=f"source '{name}'", environ=environ)
+            for name, origin in self.sources.items()
+            if origin.plugin == HTTP
+        }
 
     def destination(self, identifier: str) -> Instance:
         """Return the destination of that id; raises ConfigError, with a suggestion, when there is none."""
@@ -208,9 +245,11 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
     document = _read(place)
     _check_sections(place, document)
     sections = {name: _section(place, name, document, variables) for name in SECTIONS}
+    destinations = _destinations(place, _table(place, document, "destinations"))
     return Configuration(
         path=place,
-        destinations=_destinations(place, _table(place, document, "destinations")),
+        sources=_sources(place, _table(place, document, "sources"), destinations),
+        destinations=destinations,
         hooks=_hooks(place, _table(place, document, "hooks")),
         **sections,
     )
@@ -297,6 +336,29 @@ def _destination(path: Path, name: str, entry: object) -> Instance:
         fault = f"'plugin' must be the name of a plugin, not {shown(plugin)}"
         raise ConfigError(f"{path}: [destinations.{name}]: {fault}.")
     return Instance(plugin, settings)
+
+
+def _sources(path: Path, table: Mapping[str, Any], destinations: Iterable[str]) -> dict[str, Origin]:
+    return {name: _source(path, name, entry, destinations) for name, entry in table.items()}
+
+
+def _source(path: Path, name: str, entry: object, known: Iterable[str]) -> Origin:
+    settings = dict(_entry(path, "sources", name, entry))
+    plugin, named = settings.pop("plugin", HTTP), settings.pop("destinations", None)
+    if not isinstance(plugin, str) or not plugin:
+        fault = f"'plugin' must be the name of a plugin, not {shown(plugin)}"
+        raise ConfigError(f"{path}: [sources.{name}]: {fault}.")
+    if named is None:
+        return Origin(plugin, None, settings)
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named) or not named:
+        raise ConfigError(f"{path}: [sources.{name}]: 'destinations' must be a list of ids; without it, all are meant.")
+    for one in named:
+        if one not in known:
+            there = ", ".join(known) or "none"
+            hint = did_you_mean(one, known)
+            fault = f"there is no destination '{one}'.{hint} There are: {there}"
+            raise ConfigError(f"{path}: [sources.{name}]: {fault}.")
+    return Origin(plugin, frozenset(named), settings)
 
 
 def _hooks(path: Path, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

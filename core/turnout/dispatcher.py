@@ -49,6 +49,7 @@ class Dispatcher:
     closed here and belongs to one event loop. `device_id_provider` is a function of an event that returns the
     device id which the host keeps for it, or None: where a vendor's own library would have made one, in device mode.
     `tracking_plan` judges each event before hooks and destinations see it, but not for the destinations in `exempt`.
+    `routes` names the destinations of a source, by the `projectId` of its events; any other event goes to all.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Dispatcher:
         device_id_provider: DeviceIds | None = None,
         log: Config | None = None,
         deliver: Config | None = None,
+        routes: Mapping[str, Iterable[str]] | None = None,
         tracking_plan: TrackingPlan | None = None,
         exempt: Iterable[str] = (),
     ) -> None:
         self.destinations = _named(destinations)
+        self.routes = {source: frozenset(names) for source, names in (routes or {}).items()}
         self.hooks = Hooks(hooks)
         self.normaliser = Normaliser(clock=clock, new_id=new_id)
         self.send_settings = send or SendSettings.configure({}, owner="[send]")
@@ -116,7 +119,7 @@ class Dispatcher:
         if "tracking_plan" not in options:
             options |= _governed_by(configuration, destinations)
         sections = {name: getattr(configuration, name) for name in ("send", "log", "deliver")}
-        return cls(destinations, hooks=hooks, **(sections | options))
+        return cls(destinations, hooks=hooks, routes=configuration.routes, **(sections | options))
 
     def plan(self, event: Source, inputs: Inputs | None = None) -> list[Plan]:
         """Return what `event` becomes at each destination; nothing is sent.
@@ -199,7 +202,8 @@ class Dispatcher:
         except (Drop, Refusal) as stopped:
             plan = self._stopped(event, destination, _outcome_of(stopped), self._redacted(stopped.reason))
         else:
-            plan = map_on(target, changed, inputs, self.device_id_provider)
+            away = self._away(changed, target) if self.routes else None
+            plan = away or map_on(target, changed, inputs, self.device_id_provider)
         if self.hooks.planned:
             self._observe(event, [plan])
         return plan
@@ -207,7 +211,13 @@ class Dispatcher:
     def planner(self, destination: str) -> Callable[[Event | Refusal | Judgement, Inputs], Plan]:
         """Return a function that does what `plan_at` does for this destination, without what isn't configured."""
         target = self.destinations[destination]
-        if self.hooks.before_mapping or self.hooks.planned or target.carries or self.tracking_plan is not None:
+        if (
+            self.hooks.before_mapping
+            or self.hooks.planned
+            or target.carries
+            or self.routes
+            or self.tracking_plan is not None
+        ):
             return partial(self.plan_at, destination)
 
         def plan(event: Event | Refusal | Judgement, inputs: Inputs) -> Plan:
@@ -223,15 +233,18 @@ class Dispatcher:
 
     def _single(self) -> Destination | None:
         """Return the destination, when there is one alone and nothing beside its mapping to be done."""
-        more = self.hooks.before_mapping or self.hooks.planned or self._carrying
+        more = self.hooks.before_mapping or self.hooks.planned or self._carrying or self.routes
         alone = len(self._targets) == 1 and not more and self.tracking_plan is None
         return self._targets[0] if alone else None
 
     def _mapped(self, event: Event, inputs: Inputs | None) -> list[Plan]:
         """Return the plans of all destinations, mapping once for those that map alike."""
-        if self._carrying:
+        if self._carrying or self.routes:
             carried = Inputs() if inputs is None else inputs
-            return [map_on(target, event, carried, self.device_id_provider) for target in self._targets]
+            return [
+                self._away(event, target) or map_on(target, event, carried, self.device_id_provider)
+                for target in self._targets
+            ]
         if not self._leaders:
             return [map_event(target, event) for target in self._targets]
         plans: list[Plan] = []
@@ -240,6 +253,15 @@ class Dispatcher:
             same = first is not None and first.outcome is _PLANNED
             plans.append(rebound(first, target) if first and same else map_event(target, event))
         return plans
+
+    def _away(self, event: Event, target: Destination) -> Plan | None:
+        """Return the plan of an event whose source does not send to this destination, None for any other."""
+        wanted = self.routes.get(event.project_id or "")
+        if wanted is None or target.id in wanted:
+            return None
+        message = f"The source '{event.project_id}' sends to {', '.join(sorted(wanted))}, not to '{target.id}'."
+        reason = Reason(Code.SOURCE_NOT_CONNECTED, message, "/projectId")
+        return Plan(event.message_id, target.id, Outcome.DROPPED, reason, [], event.user_id or event.anonymous_id or "")
 
     def _changed(self, event: Event) -> Event:
         """Return what the hooks make of an event before it is mapped."""
@@ -466,6 +488,7 @@ class Dispatcher:
             self.device_id_provider,
             self.log_settings,
             self.deliver_settings,
+            self.routes,
             self.tracking_plan,
             self.exempt,
         )
@@ -561,6 +584,7 @@ def _restore(
     provider: DeviceIds | None,
     log: Config,
     deliver: Config,
+    routes: Mapping[str, frozenset[str]],
     tracking_plan: TrackingPlan | None,
     exempt: frozenset[str],
 ) -> Dispatcher:
@@ -571,6 +595,7 @@ def _restore(
         device_id_provider=provider,
         log=log,
         deliver=deliver,
+        routes=routes,
         tracking_plan=tracking_plan,
         exempt=exempt,
     )
