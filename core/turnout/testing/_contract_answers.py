@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 from turnout.answer import Answer as Read
 from turnout.answer import Fate, Verdict
 from turnout.config import SendSettings
+from turnout.destination import Destination
 from turnout.dispatcher import Dispatcher
 from turnout.endpoint import BoundEndpoint
 from turnout.plan import Settled
@@ -80,12 +81,15 @@ def _answers() -> dict[str, tuple[str, Answer]]:
 
 
 def answers_become_outcomes(subject: Subject) -> None:
-    """Send events to a server that gives every kind of answer, cuts connections and stays silent."""
+    """Send events to a server that gives every kind of answer, cuts connections and stays silent.
+
+    Endpoints with one and the same reader are not told apart: the first of them gets the answers.
+    """
     answers = _answers()
     vendor = _Vendor({number: answer for number, (_, answer) in answers.items()})
     words = {number: told for number, (told, _) in answers.items()} | _NO_ANSWER
     with vendor.serve() as url:
-        for entries in _by_settings(subject):
+        for entries in _by_settings(_readers(subject)):
             for numbers, seconds in ((answers, _PATIENT), (_NO_ANSWER, _IMPATIENT)):
                 addresses = {number: f"{url}/{number}" for number in numbers}
                 for entry, number, settled in _sent(subject, entries, addresses, seconds):
@@ -112,6 +116,8 @@ def _sent(
 ) -> Iterator[tuple[Entry, str, Settled]]:
     """Yield the outcome of each entry at each address, all sent in one go."""
     targets = {name: subject.configured(entries[0].settings, base_url=url) for name, url in addresses.items()}
+    if not all(_is_moved(target, addresses[name]) for name, target in targets.items()):
+        raise NothingToSee("base_url does not move every endpoint: events of a test might get to the vendor.")
     settings = SendSettings.configure({"attempts": 1, "timeout_seconds": seconds}, owner="[send]")
     sources = {f"{place}-{copy}": entry for place, entry in enumerate(entries) for copy in range(_COPIES)}
     sent = [_renamed(entry.event, name) for name, entry in sources.items()]
@@ -124,6 +130,10 @@ def _sent(
         yield sources[str(settled.message_id)], settled.destination, settled
 
 
+def _is_moved(target: Destination, address: str) -> bool:
+    return all(endpoint.target.startswith(f"{address}/") for endpoint in target.endpoints.values())
+
+
 def _transport() -> httpx.AsyncBaseTransport:
     # Nothing is encrypted here; reading the list of authorities would take longer than all the rest.
     return httpx.AsyncHTTPTransport(verify=False)
@@ -133,10 +143,18 @@ def _renamed(event: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**event, "messageId": name}
 
 
-def _by_settings(subject: Subject) -> list[list[Entry]]:
-    """Return an entry for every endpoint that can be reached, those with the same settings together."""
+def _readers(subject: Subject) -> list[Entry]:
+    """Return an entry for each reader of an endpoint that can be reached."""
+    found: dict[Any, Entry] = {}
+    for name, entry in subject.covering.items():
+        found.setdefault(entry.destination.endpoints[name].read, entry)
+    return list(found.values())
+
+
+def _by_settings(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Return the entries, those with the same settings together."""
     groups: dict[bytes, dict[int, Entry]] = {}
-    for entry in subject.covering.values():
+    for entry in entries:
         groups.setdefault(msgspec.json.encode(entry.settings), {})[id(entry)] = entry
     return [list(group.values()) for group in groups.values()]
 
@@ -149,7 +167,7 @@ def success_is_delivered(subject: Subject) -> None:
     """Send events to the destination's simulator, or to a server that answers as the vendor does when all is well."""
     reached: dict[str, Settled] = {}
     with _taking(subject) as (words, addresses):
-        for entries in _by_settings(subject):
+        for entries in _by_settings(subject.covering.values()):
             for entry, _, settled in _sent(subject, entries, addresses, _PATIENT):
                 for name in _endpoints(entry):
                     if name not in reached or settled.outcome is Outcome.DELIVERED:

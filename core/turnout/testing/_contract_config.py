@@ -6,6 +6,8 @@ import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from turnout.destination import check_destination, declared_rules
 from turnout.errors import ConfigError, PluginError, SettingsError
 from turnout.settings import Config, Section, describe
@@ -151,7 +153,7 @@ def survives_pickling(subject: Subject) -> None:
             raise Broken(found, mend, where=words) from None
         for entry, plan in subject.planned:
             if entry.dispatcher is dispatcher and (
-                changed := difference(seen(plan), seen(copies[1].plan(entry.event)[0]))
+                changed := difference(seen(plan), seen(copies[1].plan(msgspec.json.encode(entry.event))[0]))
             ):
                 found = f"after pickling it gives another answer, {changed}"
                 raise Broken(found, mend, where=rules_of(plan), event=entry.event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,16 @@ from turnout.testing._contract_words import Broken
 if TYPE_CHECKING:
     from turnout.testing._contract_subject import Entry
 
-__all__ = ["answers_of"]
+__all__ = ["answers_elsewhere"]
 
-_PLACES = (
-    # At any moment it is another day in these two zones.
-    {"TZ": "Etc/GMT+12", "PYTHONHASHSEED": "1", "TURNOUT_CONTRACT_NOW": "2001-02-03T04:05:06+00:00"},
-    {"TZ": "Etc/GMT-14", "PYTHONHASHSEED": "2", "TURNOUT_CONTRACT_NOW": "2037-12-11T10:09:08+00:00"},
-)
+_ZONES = ("Etc/GMT+12", "Etc/GMT-14")
+"""At any moment it is another day in these two."""
+_NOW = "2037-12-11T10:09:08+00:00"
 _LONGEST = 120
 
 
-def answers_of(name: str, entries: Sequence[Entry]) -> list[list[dict[str, Any]]]:
-    """Return what two processes that differ in everything but their input answer to the entries."""
+def answers_elsewhere(name: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return what another process answers to the entries: one that differs from this one in everything else."""
     settings: list[dict[str, Any]] = []
     numbers: dict[int, int] = {}
     asked = []
@@ -36,34 +35,30 @@ def answers_of(name: str, entries: Sequence[Entry]) -> list[list[dict[str, Any]]
             numbers[id(entry.dispatcher)] = len(settings)
             settings.append(entry.settings)
         asked.append((numbers[id(entry.dispatcher)], entry.event))
-    payload = msgspec.json.encode({"path": sys.path, "name": name, "settings": settings, "asked": asked})
-    running = [_started(place) for place in _PLACES]
-    return [_answer(process, payload) for process in running]
+    return _answer(msgspec.json.encode({"path": sys.path, "name": name, "settings": settings, "asked": asked}))
 
 
-def _started(place: dict[str, str]) -> subprocess.Popen[bytes]:
+def _environment() -> dict[str, str]:
+    """Return an environment with another time zone and another hash seed than this process has."""
+    zone = _ZONES[time.localtime().tm_gmtoff < 0]
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**os.environ, "TZ": zone, "PYTHONHASHSEED": seed, "PYTHONPATH": path}
+
+
+def _answer(payload: bytes) -> list[dict[str, Any]]:
     command = [sys.executable, "-c", "from turnout.testing._contract_elsewhere import main; main()"]
-    return subprocess.Popen(  # noqa: S603 - this very Python, with a constant program
-        command,
-        env={**os.environ, **place, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def _answer(process: subprocess.Popen[bytes], payload: bytes) -> list[dict[str, Any]]:
     try:
-        out, errors = process.communicate(payload, timeout=_LONGEST)
+        process = subprocess.run(  # noqa: S603 - this very Python, with a constant program
+            command, input=payload, env=_environment(), capture_output=True, timeout=_LONGEST, check=False
+        )
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
         raise Broken(f"a process that maps did not end within {_LONGEST} s", "Look for what waits.") from None
     if process.returncode != 0:
-        lines = errors.decode(errors="replace").strip().splitlines() or ["nothing"]
+        lines = process.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
         mend = "See that the package can be imported and configured in a Python that has just begun."
         raise Broken(f"in a process of its own it can't be used: {lines[-1]}", mend)
-    answers: list[dict[str, Any]] = msgspec.json.decode(out)
+    answers: list[dict[str, Any]] = msgspec.json.decode(process.stdout)
     return answers
 
 
@@ -77,8 +72,9 @@ def main() -> None:
     from turnout.dispatcher import Dispatcher
     from turnout.testing._contract_subject import seen
 
-    now = datetime.fromisoformat(os.environ["TURNOUT_CONTRACT_NOW"])
+    now = datetime.fromisoformat(_NOW)
     kind = load_destination(asked["name"])
     dispatchers = [Dispatcher([kind(settings, id=asked["name"])], clock=lambda: now) for settings in asked["settings"]]
-    output.write(msgspec.json.encode([seen(dispatchers[number].plan(event)[0]) for number, event in asked["asked"]]))
+    plans = [dispatchers[number].plan(msgspec.json.encode(event))[0] for number, event in asked["asked"]]
+    output.write(msgspec.json.encode([seen(plan) for plan in plans]))
     output.flush()

@@ -10,11 +10,13 @@ from turnout.destination import Destination
 from turnout.specimens import specimens
 
 __all__ = [
+    "ODD_VALUES",
     "Path",
     "backwards",
     "corpus",
     "has_null",
     "leaves",
+    "places",
     "replaced",
     "stamped",
     "without",
@@ -22,6 +24,13 @@ __all__ = [
 ]
 
 Path = tuple[str | int, ...]
+
+ODD_VALUES: list[Any] = [
+    *("12", "1e5", ".", "-0", "١٢", "1e999", "NaN", "Infinity", " ", "\x00", "\u202e", "😀", "x" * 5000, "2016-02"),
+    *(True, False, 0, -1, 1.0, 0.1, 1e308, -1e308, 5e-324, 2**53 + 1, 2**63, 10**40),
+    *([], {}, [[]], [{}], [None], [[[[[["deep"]]]]]], {"": None}, {"a.b": {"$set": []}}),
+]
+"""Values that are legal somewhere in an event, and that nobody expects there; make a copy before you change one."""
 
 
 def corpus(destination: Destination) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -63,6 +72,14 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(inner, (*path, key))
     else:
         yield path, value
+
+
+def places(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the path of everything inside a JSON value, objects and lists included."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*path, key)
+            yield from places(inner, (*path, key))
 
 
 def replaced(event: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:

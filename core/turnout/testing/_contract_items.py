@@ -65,11 +65,11 @@ def _refused(constant: str) -> None:
 def _check_numbers(entry: Entry, rules: str, looked: set[tuple[Any, ...]]) -> None:
     """Put texts that Python reads as NaN and infinity where numbers are: encoded, these become null."""
     for path, value in events.leaves(entry.event):
-        place = (id(entry.dispatcher), rules, path)
+        where = (id(entry.dispatcher), rules, path)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or path[0] not in ("properties", "traits") or place in looked:
+        if not number or path[0] not in ("properties", "traits") or where in looked:
             continue
-        looked.add(place)
+        looked.add(where)
         for text in _NO_NUMBERS:
             event = events.replaced(entry.event, path, text)
             for item, place in _nulls(entry.plan(event)):

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from turnout._json import pointer
 from turnout.plan import Plan
 from turnout.reasons import Code, Outcome
+from turnout.testing import _contract_events as events
 from turnout.testing._contract_subject import Entry, Subject, rules_of
 from turnout.testing._contract_words import Broken, NothingToSee, shown
 
@@ -18,6 +20,7 @@ _NO_REASONS = {
     *(Code.CREDENTIALS_REFUSED, Code.UNREACHABLE, Code.TIMED_OUT),
 }
 _SHORTEST = 3
+_FREE = ("properties", "traits", "integrations")
 
 
 class _Fell(Exception):
@@ -30,17 +33,39 @@ class _Fell(Exception):
 
 
 def survives_hostile_events(subject: Subject) -> None:
-    """Map events with values that nobody expects; hypothesis finds the smallest one that is not survived."""
+    """Put values that nobody expects into every place of an event, one at a time; then several, by hypothesis."""
     for entry in subject.entries:
         _check_survived(entry.plan(), entry.event)
+    _try_each_place(subject)
     _try_hostile(subject)
 
 
-def _check_survived(plan: Plan, event: Any) -> None:
+def _try_each_place(subject: Subject) -> None:
+    """Try every odd value at every place that the event of a rule has."""
+    looked: set[tuple[str, events.Path]] = set()
+    for entry, plan in subject.planned:
+        rules = {item.rule for item in plan.items}
+        for path in events.places(entry.event):
+            new = {(rule, path) for rule in rules} - looked
+            if new and _is_free(path):
+                looked |= new
+                for odd in events.ODD_VALUES:
+                    event = events.replaced(entry.event, path, odd)
+                    _check_survived(entry.plan(event), event, pointer(path))
+
+
+def _is_free(path: events.Path) -> bool:
+    """Return whether any value is accepted at a place; of the elements of a list, only the first is looked at."""
+    return (path[0] in _FREE or path[:2] == ("context", "traits")) and not any(
+        isinstance(part, int) and part > 0 for part in path
+    )
+
+
+def _check_survived(plan: Plan, event: Any, where: str = "") -> None:
     try:
         _survived(plan, event)
     except _Fell as fell:
-        raise _not_survived(fell) from None
+        raise _not_survived(fell, where) from None
 
 
 def _survived(plan: Plan, event: Any) -> None:
@@ -52,12 +77,12 @@ def _survived(plan: Plan, event: Any) -> None:
         raise _Fell(event, f"its plan can't be shown: {type(error).__name__}: {error}") from None
 
 
-def _not_survived(fell: _Fell) -> Broken:
+def _not_survived(fell: _Fell, where: str = "") -> Broken:
     mend = (
         "Ask what a value is before you use it (isinstance), or raise turnout.Refusal with a code, a sentence and "
         "a JSON Pointer: properties and traits hold whatever a sender wrote."
     )
-    return Broken(f"an event has no outcome but failed: {fell.found}", mend, event=fell.event)
+    return Broken(f"an event has no outcome but failed: {fell.found}", mend, where=where, event=fell.event)
 
 
 def _try_hostile(subject: Subject) -> None:
@@ -79,8 +104,9 @@ def _try_hostile(subject: Subject) -> None:
     )
     @given(hostile_events(bases) | good_events)
     def survive(event: dict[str, Any]) -> None:
+        source = msgspec.json.encode(event)
         for dispatcher in dispatchers:
-            _survived(dispatcher.plan(event)[0], event)
+            _survived(dispatcher.plan(source)[0], event)
 
     try:
         survive()

@@ -46,7 +46,9 @@ class Entry(msgspec.Struct, frozen=True):
 
     def plan(self, event: Mapping[str, Any] | Event | None = None) -> Plan:
         """Return what the destination makes of the event, or of another one."""
-        return self.dispatcher.plan(self.event if event is None else event)[0]
+        source = self.event if event is None else event
+        # As text, as events come: it is also read much quicker than a mapping, which may hold anything.
+        return self.dispatcher.plan(source if isinstance(source, Event) else msgspec.json.encode(source))[0]
 
 
 class Pinned(msgspec.Struct, frozen=True):
@@ -177,7 +179,7 @@ class Subject:
                 found.setdefault(item.endpoint.name, entry)
         for words, settings, dispatcher in self.every[len(self.main) :]:
             for name, event in self.corpus:
-                for item in dispatcher.plan(event)[0].items:
+                for item in dispatcher.plan(msgspec.json.encode(event))[0].items:
                     if item.endpoint.name not in found:
                         found[item.endpoint.name] = Entry(f"{name}, with {words}", settings, dispatcher, event)
         return found
