@@ -292,9 +292,13 @@ def interpreter(folder: Path, version: str | None) -> Path:
 def test_an_interpreter_that_can_not_take_part_is_one_sentence(run: Run, home: Path) -> None:
     """Without turnout, with one that is too old, no interpreter at all, or nothing there."""
     without, old = interpreter(home / "without", None), interpreter(home / "old", "0.0.3")
+    broken = interpreter(home / "broken", "0.0.4")
+    (init,) = (home / "broken").glob("lib/*/site-packages/turnout/__init__.py")
+    (init.parent / "_diffworker.py").write_text("raise ValueError('what is this?')")
     expected = {
         str(without): "turnout is not installed there. Run: ",
         str(old): "turnout 0.0.3 there is too old to be compared with.",
+        str(broken): "turnout 0.0.4 there can't be imported (ValueError: what is this?). Run: ",
         "/bin/cat": "is no interpreter of Python 3.11 or later: ",
         "nothing/python": "can't be run as a Python interpreter: No such file",
     }
@@ -337,7 +341,7 @@ def index(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is set by XDG_CACHE_HOME")
 def test_a_package_is_installed_in_an_environment_that_is_kept(run: Run, home: Path, index: Path) -> None:
-    """By pip, with its own configuration; the next run finds it, and needs no package any more."""
+    """By pip, with its own configuration. It is built anew when its interpreter is gone; else it is found again."""
     args = ("-d", "widget", "--settings", "widget.json", "--against-package", "turnout-widget==4.1.0", "in.jsonl")
     result = run(*args)
     assert "turnout-widget 4.1.0" in result.stdout
@@ -347,6 +351,10 @@ def test_a_package_is_installed_in_an_environment_that_is_kept(run: Run, home: P
     )
     (kept,) = (home / "cache" / "turnout" / "environments").iterdir()
     assert kept.name.startswith("turnout-widget-4.1.0-")
+    python = kept / "bin" / "python"
+    python.unlink()
+    python.symlink_to("nowhere")
+    assert "Building an environment" in run(*args).stderr
     for file in index.iterdir():
         file.unlink()
     again = run(*args)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from turnout import (
     ITEMS,
@@ -28,8 +30,8 @@ from turnout import (
     rule,
     setting,
 )
-from turnout._changes import values
-from turnout.impact import Way
+from turnout._changes import Mapped, MappedItem, changes_of, values
+from turnout.impact import Kind, Verdict, Way
 from turnout.reading import Record
 from turnout.settings import choice, flag, integer, text
 
@@ -402,6 +404,40 @@ def test_ways_are_sorted_by_weight_then_by_number() -> None:
         ("values", 1),
     ]
     assert [way.kind for way in compared([order(1, "a")], {"extra": "e", "spread": True}).ways] == ["fields"]
+
+
+_scalars = st.one_of(st.none(), st.booleans(), st.integers(0, 2), st.sampled_from([0.0, 1.0]), st.sampled_from("ab"))
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3)
+)
+_items = st.lists(
+    st.builds(
+        MappedItem,
+        st.sampled_from(["e", "f"]),
+        st.sampled_from(["r", "s"]),
+        st.sampled_from([None, "k", "l"]),
+        _values.map(lambda value: json.dumps(value, sort_keys=True).encode()),
+    ),
+    max_size=5,
+)
+
+
+@given(_values, _values)
+def test_leaves_differ_exactly_when_the_texts_do(was: Any, now: Any) -> None:
+    """Whatever is nested in whatever: with sorted keys, equal JSON texts have no leaf that differs, others have one."""
+    same = json.dumps(was, sort_keys=True) == json.dumps(now, sort_keys=True)
+    assert (not list(values(was, now))) == same
+
+
+@given(_items, _items)
+def test_plans_have_a_change_exactly_when_their_items_differ(was: list[MappedItem], now: list[MappedItem]) -> None:
+    """No pairing of items hides a difference, and none makes one up; nothing is counted on one side only."""
+    before, after = (Mapped("m", Verdict("planned"), items, {}) for items in (was, now))
+    found = changes_of(before, after)
+    assert (not found) == (was == now)
+    mirrored = {Kind.ITEM_ADDED: Kind.ITEM_REMOVED, Kind.ITEM_REMOVED: Kind.ITEM_ADDED}
+    back = {mirrored.get(one.kind, one.kind) for one in changes_of(after, before)}
+    assert {one.kind for one in found} & set(mirrored) == back & set(mirrored)
 
 
 # what is read

@@ -208,10 +208,10 @@ def _tell_pair(found: Changes, was: MappedItem | None, now: MappedItem | None) -
         return
     if was.rule != now.rule:
         found.setdefault(Change(Kind.RULE, endpoint, rule), Found("", was.rule, now.rule))
-    before = len(found)
-    for kind, path, old, new in values(read(was.data), read(now.data)) if was.data != now.data else ():
+    leaves = list(values(read(was.data), read(now.data))) if was.data != now.data else []
+    for kind, path, old, new in leaves:
         found.setdefault(Change(kind, endpoint, rule, generalised(path)), Found(pointer(path), old, new))
-    if was.key != now.key and len(found) == before:
+    if was.key != now.key and not leaves:
         found.setdefault(Change(Kind.KEY, endpoint, rule), Found("", was.key, now.key))
 
 

@@ -78,6 +78,8 @@ def _build_aside(place: Path, requirements: Sequence[str]) -> None:
         raise ConfigError(f"{message}. Set XDG_CACHE_HOME, or build one and name it with --against-python.") from None
     try:
         _built(aside, requirements)
+        if not _python(place).exists():  # one whose own interpreter has gone away
+            shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(OSError):  # another process has been quicker
             aside.rename(place)
     finally:

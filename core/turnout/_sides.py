@@ -54,11 +54,18 @@ PROTOCOL = 1
 _HIDDEN = ("PYTHONPATH", "PYTHONHOME")
 """What would let this environment's packages into another one."""
 
-_PROBE = (
-    "import importlib.util, json; found = importlib.util.find_spec('turnout'); "
-    "print(json.dumps([found and __import__('turnout').__version__, "
-    "bool(found and importlib.util.find_spec('turnout._diffworker'))]))"
-)
+_PROBE = """
+import json
+found = ["", ""]
+try:
+    import turnout
+    found[0] = turnout.__version__
+    import turnout._diffworker, turnout._sides
+except Exception as error:
+    found[1] = f"{type(error).__name__}: {error}"
+print(json.dumps(found))
+"""
+"""Tells which turnout an environment has, and why it can't take part."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -245,15 +252,18 @@ def _check(python: str) -> None:
         message = f"{python}: can't be run as a Python interpreter: {error.strerror}. Name the one of an environment"
         raise ConfigError(f"{message}, such as path/to/env/bin/python.") from None
     try:
-        version, able = json.loads(done.stdout)
+        version, fault = json.loads((done.stdout.splitlines() or [""])[-1])
     except ValueError:
         told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ConfigError(f"{python}: is no interpreter of Python 3.11 or later: {told}") from None
+    pip = f"Run: {python} -m pip install"
     if not version:
-        raise ConfigError(f"{python}: turnout is not installed there. Run: {python} -m pip install turnout")
-    if not able:
-        advice = f"Run: {python} -m pip install --upgrade turnout"
-        raise ConfigError(f"{python}: turnout {version} there is too old to be compared with. {advice}")
+        raise ConfigError(f"{python}: turnout is not installed there. {pip} turnout")
+    if "No module named 'turnout." in fault:
+        raise ConfigError(f"{python}: turnout {version} there is too old to be compared with. {pip} --upgrade turnout")
+    if fault:
+        broken = f"turnout {version} there can't be imported ({fault})"
+        raise ConfigError(f"{python}: {broken}. {pip} --force-reinstall turnout")
 
 
 def about(target: Destination, salt: bytes) -> About:

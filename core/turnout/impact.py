@@ -121,7 +121,8 @@ class Impact(msgspec.Struct, frozen=True):
     def summary(self) -> str:
         """Return it as one line, such as `412 of 10,000 events change, in 3 ways; 2 would no longer be sent`."""
         if not self.changed:
-            return f"None of {_counted(self.events)} changes" if self.events else "No events"
+            none = f"None of {self.events:,} events changes" if self.events > 1 else "The one event does not change"
+            return none if self.events else "No events"
         number = f"more than {len(self.ways):,}" if self.other else f"{len(self.ways):,}"
         ways = f"{number} way{'' if number == '1' else 's'}"
         verb = "changes" if self.changed == 1 else "change"
