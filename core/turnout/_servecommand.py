@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+_SWITCH = 0.0005
 _HELD = 15.0
 """Seconds for which a delivery process of a gateway that was killed may still finish."""
 
@@ -64,6 +65,9 @@ def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
         _check_destinations(configuration)
         free_role(log, "deliver", _HELD, "End it, or serve with --no-deliver.")
         deliverer = Deliverer(command(str(configuration.path)))
+    # A commit has a dozen steps outside of Python. After each its thread waits for the interpreter, by default up to
+    # 5 ms while the event loop is busy: that made a call take tens of milliseconds.
+    sys.setswitchinterval(_SWITCH)
     with Acceptor(log, configuration.log, now_ms) as acceptor:
         service = Service(Gateway(acceptor, keys, configuration.gateway), configuration.gateway, deliverer)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

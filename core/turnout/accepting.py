@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -77,6 +78,7 @@ class Acceptor:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._counting = threading.Lock()
+        self._gatherings: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Gathering] = weakref.WeakKeyDictionary()
         self.waiting_bytes = 0
         """What waits to be kept, or is being kept."""
         self.writable = True
@@ -114,7 +116,11 @@ class Acceptor:
 
         `keys` tell which are the same, as `dedupe.key_of` makes them. Raises as `accept` does.
         """
-        return await asyncio.wrap_future(self._submit(texts, keys))
+        loop = asyncio.get_running_loop()
+        gathering = self._gatherings.get(loop)
+        if gathering is None:
+            gathering = self._gatherings[loop] = _Gathering(loop, self._submit)
+        return await gathering.keep(texts, keys)
 
     def _submit(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Future[Sequence[int | None]]:
         answer: Future[Sequence[int | None]] = Future()
@@ -176,6 +182,59 @@ class Acceptor:
             places = iter(range(position, following))
             job.answer.set_result([next(places) if new else None for new in news])
             position = following
+
+
+class _Gathering:
+    """The calls of one event loop: those that come during a commit share the next one, and one way to the thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        submit: Callable[[Sequence[bytes], Sequence[bytes]], Future[Sequence[int | None]]],
+    ) -> None:
+        self._loop, self._submit = weakref.ref(loop), submit
+        self._waiting: list[tuple[Sequence[bytes], Sequence[bytes], asyncio.Future[Sequence[int | None]]]] = []
+        self._busy = False
+
+    async def keep(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Sequence[int | None]:
+        """Return the positions of the texts, once they are kept."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Sequence[int | None]] = loop.create_future()
+        self._waiting.append((texts, keys, answer))
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._flush)
+        return await answer
+
+    def _flush(self) -> None:
+        calls, self._waiting = self._waiting, []
+        texts = [text for texts, _, _ in calls for text in texts]
+        keys = [key for _, keys, _ in calls for key in keys]
+        sizes = [(len(texts), answer) for texts, _, answer in calls]
+        self._submit(texts, keys).add_done_callback(lambda kept: self._tell(kept, sizes))
+
+    def _tell(self, kept: Future[Sequence[int | None]], sizes: _Sizes) -> None:
+        loop = self._loop()
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._done, kept, sizes)
+
+    def _done(self, kept: Future[Sequence[int | None]], sizes: _Sizes) -> None:
+        error, first = kept.exception(), 0
+        for number, answer in sizes:
+            if answer.done():  # nobody waits for it any more
+                pass
+            elif error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(kept.result()[first : first + number])
+            first += number
+        if self._waiting:
+            self._flush()
+        else:
+            self._busy = False
+
+
+_Sizes = Sequence[tuple[int, "asyncio.Future[Sequence[int | None]]"]]
 
 
 def _kept(events: Sequence[Event | Refusal]) -> tuple[list[bytes], list[bytes]]:
