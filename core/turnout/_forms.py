@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from turnout._personal import EMAIL, UUID, words_of
+from turnout._personal import UUID, words_of
 
-__all__ = ["FORMS", "email", "identifier", "patterned"]
+__all__ = ["FORMS", "identifier", "patterned"]
 
 _HEX = re.compile(r"[0-9a-f]{8,}|[0-9A-F]{8,}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -55,19 +55,11 @@ def _lettered(text: str, number: int) -> str:
     return "".join(made) + (str(number) if number else "")
 
 
-def email(text: str, number: int) -> str:
-    """Return an address of nobody, with a capital where the original has one."""
-    made = f"person-{number}@example.com"
-    return made.title() if text != text.lower() else made
-
-
 def identifier(text: str, number: int, key: str) -> str:
     """Return an id: a UUID, hexadecimal or digits where the original is so, else named for what it is the id of."""
     if UUID.fullmatch(text):
         made = f"00000000-0000-{text[14]}000-8000-{number:012x}"
         return made.upper() if text.isupper() else made
-    if EMAIL.fullmatch(text):
-        return email(text, number)
     if text.isdigit() or not any(one.isalpha() for one in text):
         return patterned(text, number)
     if _HEX.fullmatch(text) and any(one.isdigit() for one in text):
@@ -123,7 +115,7 @@ FORMS: dict[str, Callable[[str, int], str]] = {
     "company": lambda text, number: f"Company {number}",
     "coordinate": _coordinate,
     "device": lambda text, number: f"Device {number}",
-    "email": email,
+    "email": lambda text, number: f"person-{number}@example.com",
     "ip": _address,
     "key": lambda text, number: f"key-{number}",
     "name": _name,

@@ -62,7 +62,7 @@ class StandIns:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = tuple(dict.fromkeys(secret for secret in secrets if secret))
-        self._taken: set[str] = set(self._secrets)
+        self._taken = {secret.lower() for secret in self._secrets}
         self._made: dict[str, str] = {}
         self._kinds: dict[str, str] = {}
         self._next: dict[str, int] = {}
@@ -83,23 +83,25 @@ class StandIns:
         return self._made[text]
 
     def _fresh(self, text: str, kind: str, key: str) -> str:
+        if kind == "email" and text != text.lower():
+            return self.of(text.lower(), "email").title()  # the same person for a vendor that ignores the case
         if kind == "id":
             return self._unused(lambda number: identifier(text, number, key))
         return self._unused(lambda number: FORMS[kind](text, number))
 
     def _unused(self, make: Callable[[int], str]) -> str:
         """Return the first text that `make` makes of 1, 2, … and that stands nowhere else."""
-        family = make(1)
+        family = make(1).lower()
         number = self._next.get(family, 1)
-        while (made := make(number)) in self._taken:
+        while (made := make(number)).lower() in self._taken:
             number += 1
         self._next[family] = number + 1
-        self._taken.add(made)
+        self._taken.add(made.lower())
         return made
 
     def replace(self, event: Any) -> Replaced:
         """Return an event, or a batch body, with its stand-ins."""
-        self._taken.update(_texts(event))
+        self._taken.update(text.lower() for text in _texts(event))
         _Walk(event, self._learn, self._number).value(event, ())
         walk = _Walk(event, _Replacer(self._made, self._kinds, self._secrets).visit, self._number)
         return Replaced(walk.value(event, ()), tuple(walk.stood))
@@ -161,7 +163,7 @@ class _Walk:
         if path[:1] == ("batch",) and len(path) > 2 and isinstance(event, dict) and isinstance(event["batch"], list):
             event, inside = event["batch"][int(path[1])], path[2:]
         kind = kind_of(inside, value, event) if inside else None
-        key = next((part for part in reversed(inside) if isinstance(part, str)), "")
+        key = " ".join([part for part in inside if isinstance(part, str)][-2:])
         if not isinstance(value, str):
             return self._number(value, kind, key), kind
         if kind in _PARTS:
