@@ -30,17 +30,18 @@ if TYPE_CHECKING:
         setting,
         share,
     )
-    from turnout.errors import ConfigError, Drop, PluginError, Refusal, SettingsError, TurnoutError
+    from turnout.errors import ConfigError, Drop, FetchError, PluginError, Refusal, SettingsError, TurnoutError
     from turnout.event import CALL_TYPES, Context, Event
     from turnout.hooks import Tally, hookimpl
     from turnout.impact import Elsewhere, Impact, diff
     from turnout.inputs import Carried, DeviceIds, Inputs
-    from turnout.normalise import Limits, Normaliser, Source
+    from turnout.normalise import EventLike, Limits, Normaliser
     from turnout.packing import Request
     from turnout.plan import Judgement, Note, Plan, Settled, Violation
     from turnout.platforms import PLATFORMS, platform_of
     from turnout.reasons import Code, Outcome, Reason
     from turnout.settings import Config, Section, Settings
+    from turnout.source import Checkpoint, Found, Payload, Source, SourceSettings, decoded
     from turnout.trackingplan import TrackingPlan
 
 __version__ = "0.1.0"
@@ -66,17 +67,18 @@ _PLACES = {
         "setting",
         "share",
     ),
-    "turnout.errors": ("ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
+    "turnout.errors": ("ConfigError", "Drop", "FetchError", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
     "turnout.event": ("CALL_TYPES", "Context", "Event"),
     "turnout.hooks": ("Tally", "hookimpl"),
     "turnout.impact": ("Elsewhere", "Impact", "diff"),
     "turnout.inputs": ("Carried", "DeviceIds", "Inputs"),
-    "turnout.normalise": ("Limits", "Normaliser", "Source"),
+    "turnout.normalise": ("Limits", "Normaliser", "EventLike"),
     "turnout.packing": ("Request",),
     "turnout.plan": ("Judgement", "Note", "Plan", "Settled", "Violation"),
     "turnout.platforms": ("PLATFORMS", "platform_of"),
     "turnout.reasons": ("Code", "Outcome", "Reason"),
     "turnout.settings": ("Config", "Section", "Settings"),
+    "turnout.source": ("Checkpoint", "Found", "Payload", "Source", "SourceSettings", "decoded"),
     "turnout.trackingplan": ("TrackingPlan",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -91,6 +93,7 @@ __all__ = [
     "Batch",
     "Body",
     "Carried",
+    "Checkpoint",
     "Code",
     "Config",
     "ConfigError",
@@ -104,7 +107,10 @@ __all__ = [
     "Elsewhere",
     "Endpoint",
     "Event",
+    "EventLike",
     "Fate",
+    "FetchError",
+    "Found",
     "Impact",
     "Inputs",
     "Item",
@@ -114,6 +120,7 @@ __all__ = [
     "Normaliser",
     "Note",
     "Outcome",
+    "Payload",
     "Plan",
     "PluginError",
     "Reader",
@@ -125,6 +132,7 @@ __all__ = [
     "SettingsError",
     "Settled",
     "Source",
+    "SourceSettings",
     "Tally",
     "TrackingPlan",
     "TurnoutError",
@@ -134,6 +142,7 @@ __all__ = [
     "basic",
     "bearer",
     "compile_copies",
+    "decoded",
     "diff",
     "epoch_ms",
     "form_body",

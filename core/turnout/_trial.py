@@ -13,7 +13,7 @@ from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.inputs import Carried, Inputs
 from turnout.mapping import map_event
-from turnout.normalise import Normaliser, Source
+from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Plan
 from turnout.reasons import Outcome
 
@@ -39,7 +39,7 @@ class Trial:
         self.payload = Payload(value)
         self.now, self.message_id = now, message_id
         self.carried = carried
-        self.event: Callable[[Source], Event] = Normaliser(clock=lambda: now, new_id=lambda _: message_id).event
+        self.event: Callable[[EventLike], Event] = Normaliser(clock=lambda: now, new_id=lambda _: message_id).event
         """Returns the event of a text; raises `Refusal`."""
 
     def plan(self, text: bytes, destination: Destination | None = None) -> Plan:

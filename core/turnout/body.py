@@ -9,9 +9,9 @@ import msgspec
 
 from turnout._json import read
 from turnout.errors import Refusal
-from turnout.normalise import Source
+from turnout.normalise import EventLike
 
-__all__ = ["Source", "encoded", "hashed", "is_batch", "told_message_id"]
+__all__ = ["EventLike", "encoded", "hashed", "is_batch", "told_message_id"]
 
 
 class _Keys(msgspec.Struct):
@@ -24,7 +24,7 @@ class _Keys(msgspec.Struct):
 _keys = msgspec.json.Decoder(_Keys).decode
 
 
-def is_batch(source: Source) -> bool:
+def is_batch(source: EventLike) -> bool:
     """Return whether `source` is a batch body: an object with `batch` and without `type`."""
     if isinstance(source, Mapping):
         return "batch" in source and source.get("type") is None
@@ -38,7 +38,7 @@ def is_batch(source: Source) -> bool:
     return bool(bytes(keys.batch)) and bytes(keys.type) in (b"", b"null")
 
 
-def encoded(source: Source) -> bytes | None:
+def encoded(source: EventLike) -> bytes | None:
     """Return the bytes of a JSON text, None for what is not a text or can't be encoded."""
     if isinstance(source, bytes):
         return source
@@ -52,7 +52,7 @@ def hashed(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def told_message_id(source: Source, new_id: Callable[[bytes], str | None]) -> str | None:
+def told_message_id(source: EventLike, new_id: Callable[[bytes], str | None]) -> str | None:
     """Return the message id of an event that was refused, as far as it can be read; None where it can't."""
     raw = encoded(source)
     try:

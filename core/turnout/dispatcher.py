@@ -22,7 +22,7 @@ from turnout.event import Event
 from turnout.hooks import Hooks
 from turnout.inputs import DeviceIds, Inputs, regenerate
 from turnout.mapping import map_event, map_on, rebound
-from turnout.normalise import Normaliser, Source
+from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Judgement, Plan, Settled, Violation
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config, redact
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from turnout.sending import Transport
     from turnout.trackingplan import TrackingPlan
 
-__all__ = ["Dispatcher", "Source"]
+__all__ = ["Dispatcher", "EventLike"]
 
 _logger = logging.getLogger("turnout")
 _PLANNED = Outcome.PLANNED
@@ -121,7 +121,7 @@ class Dispatcher:
         sections = {name: getattr(configuration, name) for name in ("send", "log", "deliver")}
         return cls(destinations, hooks=hooks, routes=configuration.routes, **(sections | options))
 
-    def plan(self, event: Source, inputs: Inputs | None = None) -> list[Plan]:
+    def plan(self, event: EventLike, inputs: Inputs | None = None) -> list[Plan]:
         """Return what `event` becomes at each destination; nothing is sent.
 
         `event` is JSON text (bytes or str), a mapping, or an `Event`. An event that can't be accepted gets a
@@ -278,7 +278,7 @@ class Dispatcher:
             event = event if changed is None else self._remade(change, changed)
         return event
 
-    def _remade(self, change: Callable[..., object], changed: Source) -> Event:
+    def _remade(self, change: Callable[..., object], changed: EventLike) -> Event:
         try:
             return self.normaliser.event(changed)
         except Refusal as refusal:
@@ -286,12 +286,12 @@ class Dispatcher:
             _logger.error("%s", message)
             raise _HookError(Code.PLUGIN_BAD_RESULT, message, refusal.reason.path) from refusal
 
-    def _observe(self, event: Source, plans: Iterable[Plan]) -> None:
+    def _observe(self, event: EventLike, plans: Iterable[Plan]) -> None:
         for observe in self.hooks.planned:
             for plan in plans:
                 _call(observe, event=event, plan=plan)
 
-    def plan_body(self, body: Source, place: str = "", inputs: Inputs | None = None) -> Iterator[list[Plan]]:
+    def plan_body(self, body: EventLike, place: str = "", inputs: Inputs | None = None) -> Iterator[list[Plan]]:
         """Yield what `plan` returns for one event, or for each event of a batch body (`{"batch": [...]}`).
 
         `place` (`line 3`) is put in front of the message of what is invalid. Without `inputs`, what carries over
@@ -305,7 +305,7 @@ class Dispatcher:
             plans = self.refused(found) if isinstance(found, Refusal) else self.plan(found, inputs)
             yield _placed(plans, place, number)
 
-    def read_body(self, body: Source) -> Iterator[Event | Refusal]:
+    def read_body(self, body: EventLike) -> Iterator[Event | Refusal]:
         """Yield the normalised event of `body`, or those of a batch body; for a bad one, the refusal."""
         try:
             if not isinstance(body, Event) and is_batch(body):
@@ -321,7 +321,7 @@ class Dispatcher:
         return _placed(self._all(refusal.source or b"", Outcome.INVALID, refusal.reason), place)
 
     def _all(
-        self, event: Source, outcome: Outcome, reason: Reason, violations: tuple[Violation, ...] = ()
+        self, event: EventLike, outcome: Outcome, reason: Reason, violations: tuple[Violation, ...] = ()
     ) -> list[Plan]:
         reason = self._redacted(reason)
         if isinstance(event, Event):
@@ -339,7 +339,7 @@ class Dispatcher:
         user = event.user_id or event.anonymous_id or ""
         return Plan(event.message_id, destination, outcome, reason, [], user, event)
 
-    def send(self, events: Iterable[Source], inputs: Inputs | None = None) -> list[Settled]:
+    def send(self, events: Iterable[EventLike], inputs: Inputs | None = None) -> list[Settled]:
         """Deliver events now and return the outcome of each at each destination, in the order of the events.
 
         Nothing is kept: what could not be delivered within the attempts of `[send]` has the outcome `dead`. What
@@ -354,11 +354,11 @@ class Dispatcher:
             return asyncio.run(self.send_async(events, inputs))
         raise TurnoutError("send() can't wait inside a running event loop. Use: await dispatcher.send_async(events)")
 
-    async def send_async(self, events: Iterable[Source], inputs: Inputs | None = None) -> list[Settled]:
+    async def send_async(self, events: Iterable[EventLike], inputs: Inputs | None = None) -> list[Settled]:
         """Deliver events now, as `send` does, from asyncio."""
         return [outcome async for outcome in self.stream(events, inputs=inputs)]
 
-    def accept(self, events: Iterable[Source]) -> list[Receipt]:
+    def accept(self, events: Iterable[EventLike]) -> list[Receipt]:
         """Return a receipt for each event (of a batch body: for each of its events), once they are durably in the log.
 
         The log is the one of `log`, the section `[log]`. Several events at a time are cheaper than one by one. Raises
@@ -366,7 +366,7 @@ class Dispatcher:
         """
         return self._acceptor().accept([found for event in events for found in self.read_body(event)])
 
-    async def accept_async(self, events: Iterable[Source]) -> list[Receipt]:
+    async def accept_async(self, events: Iterable[EventLike]) -> list[Receipt]:
         """Do the same from asyncio."""
         import asyncio
 
@@ -400,7 +400,7 @@ class Dispatcher:
 
     async def stream(
         self,
-        events: Iterable[Source] | AsyncIterable[Source],
+        events: Iterable[EventLike] | AsyncIterable[EventLike],
         *,
         chunk: int = 500,
         inputs: Inputs | None = None,

@@ -4,6 +4,7 @@
     ├── ConfigError            a setting, a configuration file or a command line is wrong: nothing was done
     │   ├── SettingsError      one destination's settings; names the destination and each setting
     │   └── PluginError        a plugin can't be found or loaded; names its distribution, version and the fix
+    ├── FetchError             a vendor did not hand out what a source asked for
     ├── Refusal                this event can't be accepted, or its destination would refuse it
     └── Drop                   a rule or hook decided, on purpose, to send nothing for this event
 
@@ -17,7 +18,16 @@ from collections.abc import Iterable
 
 from turnout.reasons import Code, Reason
 
-__all__ = ["ConfigError", "Drop", "PluginError", "Refusal", "SettingsError", "TurnoutError", "did_you_mean"]
+__all__ = [
+    "ConfigError",
+    "Drop",
+    "FetchError",
+    "PluginError",
+    "Refusal",
+    "SettingsError",
+    "TurnoutError",
+    "did_you_mean",
+]
 
 
 class TurnoutError(Exception):
@@ -41,6 +51,17 @@ class SettingsError(ConfigError):
 
 class PluginError(ConfigError):
     """A plugin can't be found, can't be loaded, or was made for another plugin API version."""
+
+
+class FetchError(TurnoutError):
+    """A vendor did not hand out what a source asked for: what was asked, what it answered, and what to do.
+
+    `status` is that of its answer, 0 when there was none.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _Reasoned(TurnoutError):

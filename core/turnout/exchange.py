@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -13,15 +12,13 @@ from turnout.destination import Destination, origin
 from turnout.endpoint import Item
 from turnout.packing import Request, pack
 from turnout.reasons import Code, Reason
-from turnout.sending import Sender, Transport
+from turnout.sending import LONGEST_WAIT, Sender, Transport, backoff
 from turnout.settings import redact
 
 __all__ = ["LONGEST_WAIT", "Exchange", "again", "all_delivered", "backoff"]
 
 _logger = logging.getLogger("turnout")
 _DELIVERED = Fate.DELIVERED
-_FIRST_WAIT = 0.5
-LONGEST_WAIT = 60.0
 
 
 class Exchange:
@@ -98,11 +95,6 @@ def _progressing(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
         message = "The vendor finds a request with this item alone too large."
         return [Verdict(Fate.REFUSED, Reason(Code.VENDOR_REFUSED, message))]
     return verdicts
-
-
-def backoff(attempts: int) -> float:
-    """Return a random wait in seconds with full jitter, so that many senders don't come back at once."""
-    return random.uniform(0, min(LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempts, 30)))  # noqa: S311
 
 
 def again(left: tuple[Item, ...], *, split: bool) -> Iterator[tuple[Item, ...]]:

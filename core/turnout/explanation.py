@@ -32,7 +32,7 @@ from turnout.event import Event
 from turnout.inputs import Inputs
 from turnout.lineage import Edge, Lineage, Remedy, trace
 from turnout.mapping import gate, showable
-from turnout.normalise import Normaliser, Source
+from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Plan, reason_dict
 from turnout.reasons import Outcome, Reason
 
@@ -151,7 +151,7 @@ def _field_dicts(fields: Iterable[Field], tell: Tell) -> list[dict[str, Any]]:
 
 def explain(
     what: Plan | Destination | type[Destination] | str,
-    event: Source | None = None,
+    event: EventLike | None = None,
     settings: Mapping[str, Any] | None = None,
     inputs: Inputs | None = None,
     *,
@@ -218,14 +218,14 @@ def _of_plan(plan: Plan) -> Explanation:
     return Explanation(plan.message_id, plan.destination, plan.outcome, plan.reason)
 
 
-def _of_refused(destination: Destination, event: Source, refusal: Refusal, normaliser: Normaliser) -> Explanation:
+def _of_refused(destination: Destination, event: EventLike, refusal: Refusal, normaliser: Normaliser) -> Explanation:
     value, message_id = _object(event), told_message_id(event, normaliser.new_id)
     if value is None:
         return Explanation(message_id, destination.id, Outcome.INVALID, refusal.reason)
     return _of_trial(Trial(destination, value, normaliser.clock(), message_id or _hash(compact(value))))
 
 
-def _object(event: Source) -> dict[str, Any] | None:
+def _object(event: EventLike) -> dict[str, Any] | None:
     """Return the JSON object that an event is given as, None when it is none."""
     try:
         value = read(

@@ -23,7 +23,7 @@ from turnout._json import compact, encode_source
 from turnout._sides import About, Elsewhere, Run, Side
 from turnout.errors import Refusal
 from turnout.event import Event
-from turnout.normalise import Source
+from turnout.normalise import EventLike
 from turnout.reading import Record
 from turnout.reasons import Outcome
 
@@ -176,7 +176,7 @@ def _change(change: Change, found: Found) -> dict[str, Any]:
 
 
 def diff(
-    lines: Iterable[Source | Record],
+    lines: Iterable[EventLike | Record],
     before: Side,
     after: Side,
     *,
@@ -211,7 +211,7 @@ def diff(
     return _impact(pair, total)
 
 
-def _records(lines: Iterable[Source | Record]) -> Iterator[Record]:
+def _records(lines: Iterable[EventLike | Record]) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
         if isinstance(line, Record):
             yield line

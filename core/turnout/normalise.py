@@ -19,9 +19,9 @@ from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.reasons import Code
 
-__all__ = ["Limits", "Normaliser", "Source"]
+__all__ = ["EventLike", "Limits", "Normaliser"]
 
-Source = bytes | str | Mapping[str, Any] | Event
+EventLike = bytes | str | Mapping[str, Any] | Event
 """What an event may be given as: JSON text, a mapping, or an event that was normalised before."""
 
 _quick = msgspec.json.Decoder(Event).decode
@@ -74,7 +74,7 @@ class Normaliser:
         self.limits = limits or Limits()
         self._quick_bytes = self.limits.event_bytes if self.limits.depth >= _QUICK_DEPTH else 0
 
-    def event(self, source: Source, arrival: datetime | None = None) -> Event:
+    def event(self, source: EventLike, arrival: datetime | None = None) -> Event:
         """Return the normalised event of a JSON text or a mapping; an `Event` is returned as it is.
 
         `arrival` (UTC, whole milliseconds) is when the event came in: it replaces what the sender says of that. Raises

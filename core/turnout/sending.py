@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Any
 
 import httpx
 
-from turnout.answer import Answer
+from turnout.answer import Answer, retry_after
+from turnout.errors import FetchError
 from turnout.packing import Request
 from turnout.reasons import Code, Reason
+from turnout.settings import redact
 
-__all__ = ["Sender", "Transport"]
+__all__ = ["LONGEST_WAIT", "Fetcher", "Sender", "Transport", "backoff"]
 
+_FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
 _CONNECTIONS = 5
 _LONGEST_ANSWER = 1_000_000
 
@@ -101,3 +108,95 @@ async def _read(response: httpx.Response) -> bytes:
         if len(body) > _LONGEST_ANSWER:
             break
     return body[:_LONGEST_ANSWER]
+
+
+def backoff(attempts: int) -> float:
+    """Return a random wait in seconds with full jitter, so that many senders don't come back at once."""
+    return random.uniform(0, min(LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempts, 30)))  # noqa: S311
+
+
+class Fetcher:
+    """What a source asks vendors with, in `pull`; use it with `async with`.
+
+    A request that gets no answer, 429 or a 5xx is repeated up to `attempts` times, with growing random waits or as
+    long as `Retry-After` says. It follows no redirects and reads no proxy from the environment. `secrets` are texts that
+    must not be in an error.
+    """
+
+    def __init__(
+        self,
+        timeout: float = 30.0,
+        attempts: int = 5,
+        transport: Transport | None = None,
+        secrets: Collection[str] = (),
+        wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._attempts, self._secrets, self._wait = attempts, secrets, wait
+        self._client = httpx.AsyncClient(timeout=timeout, transport=_transport(transport), trust_env=False)
+
+    async def __aenter__(self) -> Fetcher:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def get(self, url: str, **given: Any) -> Answer:
+        """Return the answer to a GET; `given` is httpx's: `params`, `headers`, `auth`. Raises `FetchError`.
+
+        Any status but those that are worth another try is returned: what it means is the source's affair.
+        """
+        async with self.stream("GET", url, **given) as (answer, pieces):
+            body = b"".join([piece async for piece in pieces])
+            return Answer(answer.status, answer.headers, body)
+
+    @asynccontextmanager
+    async def stream(self, method: str, url: str, **given: Any) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
+        """Yield status and headers of the answer, and its body piece by piece; raises `FetchError`."""
+        response = await self._answered(method, url, given)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        try:
+            yield Answer(response.status_code, headers, b""), self._pieces(response, url)
+        finally:
+            await response.aclose()
+
+    async def _pieces(self, response: httpx.Response, url: str) -> AsyncIterator[bytes]:
+        try:
+            async for piece in response.aiter_bytes():
+                yield piece
+        except httpx.HTTPError as error:
+            raise self._error(url, f"broke off: {_words(error)}") from None
+
+    async def _answered(self, method: str, url: str, given: Mapping[str, Any]) -> httpx.Response:
+        for attempt in range(1, self._attempts + 1):
+            last = attempt == self._attempts
+            try:
+                request = self._client.build_request(method, url, **{**given, "auth": None})
+                response = await self._client.send(request, stream=True, auth=given.get("auth"))
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
+                if last or isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+                    raise self._error(url, f"can't be reached: {_words(error)}") from None
+                wait = None
+            else:
+                if last or not _again(response.status_code):
+                    return response
+                wait = retry_after(Answer(response.status_code, dict(response.headers)))
+                await response.aclose()
+            await self._wait(backoff(attempt) if wait is None else wait)
+        raise AssertionError("unreachable")
+
+    def _error(self, url: str, what: str) -> FetchError:
+        return FetchError(redact(f"{_host(url)} {what}.", self._secrets))
+
+
+def _again(status: int) -> bool:
+    return status == 429 or status >= 500
+
+
+def _words(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__

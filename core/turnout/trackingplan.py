@@ -20,7 +20,7 @@ import msgspec
 from turnout._json import compact, pointer
 from turnout._pointer import general, remove, steps
 from turnout.event import Event
-from turnout.normalise import Normaliser, Source
+from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Judgement, Violation
 from turnout.reasons import Code, Reason
 
@@ -90,7 +90,7 @@ class TrackingPlan:
         document = load_file(Path(path), "tracking plan")
         return cls(document, file=str(path), mode=mode, unplanned=unplanned, unplanned_properties=unplanned_properties)
 
-    def check(self, event: Source, *, show_values: bool = False) -> list[Violation]:
+    def check(self, event: EventLike, *, show_values: bool = False) -> list[Violation]:
         """Return what is wrong with an event, with the names that were probably meant; nothing is done about it.
 
         With `show_values` the messages hold the values at fault. Raises `Refusal` for what is no event at all.
