@@ -134,8 +134,18 @@ def _best(likeness: list[list[float]], rows: int, columns: int) -> list[Pair]:
 
 
 def _likenesses(was: list[Any], now: list[Any]) -> list[list[float]]:
-    before, after = [Counter(_leaves(one)) for one in was], [Counter(_leaves(one)) for one in now]
-    return [[(a & b).total() / (max(a.total(), b.total()) or 1) for b in after] for a in before]
+    """Return how much of each pair is equal, from 0 to 1: of their leaves, or of their keys where that is more."""
+    before, after = [_counted(one) for one in was], [_counted(one) for one in now]
+    return [[max(_share(a, b) for a, b in zip(one, other, strict=True)) for other in after] for one in before]
+
+
+def _counted(value: Any) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    keys = value.items() if isinstance(value, dict) else ()
+    return Counter(_leaves(value)), Counter((key, _text(inner)) for key, inner in keys)
+
+
+def _share(was: Counter[tuple[str, str]], now: Counter[tuple[str, str]]) -> float:
+    return (was & now).total() / (max(was.total(), now.total()) or 1)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
