@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -119,8 +119,8 @@ class Fetcher:
     """What a source asks vendors with, in `pull`; use it with `async with`.
 
     A request that gets no answer, 429 or a 5xx is repeated up to `attempts` times, with growing random waits or as
-    long as `Retry-After` says. It follows no redirects and reads no proxy from the environment. `secrets` are texts that
-    must not be in an error.
+    long as `Retry-After` says. It follows no redirects and reads no proxy from the environment. `secrets` are texts
+    that must not be in an error.
     """
 
     def __init__(
@@ -149,11 +149,18 @@ class Fetcher:
     async def get(self, url: str, **given: Any) -> Answer:
         """Return the answer to a GET; `given` is httpx's: `params`, `headers`, `auth`. Raises `FetchError`.
 
-        Any status but those that are worth another try is returned: what it means is the source's affair.
+        What the status means is the source's affair. A body that breaks off is asked for again.
         """
-        async with self.stream("GET", url, **given) as (answer, pieces):
-            body = b"".join([piece async for piece in pieces])
-            return Answer(answer.status, answer.headers, body)
+        for left in reversed(range(self._attempts)):
+            async with self.stream("GET", url, **given) as (answer, pieces):
+                try:
+                    body = b"".join([piece async for piece in pieces])
+                except FetchError:
+                    if not left:
+                        raise
+                    continue
+                return Answer(answer.status, answer.headers, body)
+        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def stream(self, method: str, url: str, **given: Any) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
@@ -172,12 +179,13 @@ class Fetcher:
         except httpx.HTTPError as error:
             raise self._error(url, f"broke off: {_words(error)}") from None
 
-    async def _answered(self, method: str, url: str, given: Mapping[str, Any]) -> httpx.Response:
+    async def _answered(self, method: str, url: str, given: dict[str, Any]) -> httpx.Response:
+        auth = given.pop("auth", None)
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
-                request = self._client.build_request(method, url, **{**given, "auth": None})
-                response = await self._client.send(request, stream=True, auth=given.get("auth"))
+                request = self._client.build_request(method, url, **given)
+                response = await self._client.send(request, stream=True, auth=auth)
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
                 if last or isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
                     raise self._error(url, f"can't be reached: {_words(error)}") from None
