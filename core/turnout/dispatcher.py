@@ -544,6 +544,9 @@ def _named_hook(function: Callable[..., object]) -> str:
 
 def _leaders(targets: Iterable[Destination]) -> dict[int, int]:
     """Return, for each destination that maps like one before it, the number of that one."""
+    targets = list(targets)
+    if len(targets) < 2:
+        return {}  # what a mapping depends on costs a schema to find out
     first: dict[object, int] = {}
     leaders: dict[int, int] = {}
     for number, target in enumerate(targets):
