@@ -21,7 +21,7 @@ from typing import Any
 
 from segment.analytics.client import Client
 
-__all__ = ["Catcher", "capture", "main"]
+__all__ = ["Catcher", "capture", "main", "visit"]
 
 MAREN = {"user_id": "usr_48213", "anonymous_id": "5f0c7a1e-6a3b-4c1d-9e58-2f1d4b7a9c03"}
 TOMAS = {"user_id": "usr_51907", "anonymous_id": "c2b96d04-18f7-4be2-8a6d-7d30e5f1a846"}
@@ -72,12 +72,16 @@ def _serving() -> Iterator[Catcher]:
 def capture() -> list[bytes]:
     """Return the batch bodies, in the order in which they were sent; each scene below is one batch."""
     with _serving() as catcher:
-        client = Client("example-write-key", host=catcher.url, max_retries=0)
-        for scene in SCENES:
-            scene(client)
-            client.flush()
-        client.join()
+        visit(Client("example-write-key", host=catcher.url, max_retries=0))
         return catcher.bodies
+
+
+def visit(client: Client) -> None:
+    """Send everything that happens in the shop, a batch for each scene, and wait until it has been sent."""
+    for scene in SCENES:
+        scene(client)
+        client.flush()
+    client.join()
 
 
 def _visit() -> dict[str, Any]:
