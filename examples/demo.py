@@ -57,7 +57,7 @@ def send_now(console: Console, folder: Path) -> int:
 
 
 def serve_an_sdk(console: Console, folder: Path) -> int:
-    """Let the real Python SDK send to a gateway, deliver to two Amplitudes of which one is in trouble; show outcomes."""
+    """Let the real Python SDK send to a gateway, and deliver to two Amplitudes, of which one is in trouble."""
     product, growth = AmplitudeSimulator(), AmplitudeSimulator()
     growth.fail(503, times=2)
     growth.fail(drop_connection=True, after_store=True)
