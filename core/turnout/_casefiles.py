@@ -31,7 +31,7 @@ _FOLDER = "cases"
 _SUFFIXES = (".json", ".yaml", ".yml")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 _PROFILES = "profiles"
-# A folder `cases` above the project has nothing to do with it.
+# What tells the folder of a project: a folder `cases` above it has nothing to do with its files.
 _PROJECT = (".git", "pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini", "turnout.toml")
 
 
@@ -69,11 +69,13 @@ def is_snapshot(path: Path) -> bool:
 
 def suite_of(folder: Path) -> Path | None:
     """Return the folder `cases` that `folder` lies below, None when there is none in its project."""
-    above = next((one for one in (folder, *folder.parents) if one.name == _FOLDER), None)
-    if above is None or above == folder:
-        return None
-    project = next((one for one in (folder, *folder.parents) if any((one / mark).exists() for mark in _PROJECT)), None)
-    return above if project is None or above.is_relative_to(project) else None
+    below: list[Path] = []
+    for one in (folder, *folder.parents):
+        if one.name == _FOLDER:
+            outside = any(os.path.exists(f"{inner}/{mark}") for inner in below for mark in _PROJECT)
+            return one if below and not outside else None
+        below.append(one)
+    return None
 
 
 def destination_of(path: Path) -> str:
