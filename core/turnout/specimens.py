@@ -87,7 +87,7 @@ class _Values:
             return form
         number = self.next()
         if isinstance(form, str):
-            return form.format(n=number, small=1 + number % 250)
+            return form.format(n=number, small=1 + number % 253)
         return number + form
 
     def time(self) -> str:
