@@ -641,6 +641,15 @@ def test_bad_input_is_one_sentence(add: Run, home: Path, args: tuple[str, ...], 
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.parametrize("depth", [250, 900, 5000])
+def test_an_event_that_no_case_can_hold_is_refused(add: Run, depth: int) -> None:
+    """What is nested deeper than 200 levels could not be read again."""
+    result = add("-", given='{"type": "track", "properties": ' + '{"a":' * depth + "1" + "}" * depth + "}")
+    assert result.exit_code == 2
+    assert "nested too deeply" in result.stderr
+    assert not Path("cases").exists()
+
+
 def test_wrong_settings_are_named(add: Run) -> None:
     """As `turnout plan` names them; nothing is written."""
     result = add("events.jsonl", plain=True)

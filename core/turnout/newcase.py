@@ -14,7 +14,7 @@ import msgspec
 
 from turnout import _casefiles
 from turnout._configure import names_by_key, secrets_of, texts
-from turnout._json import read
+from turnout._json import read, strict
 from turnout._redact import redact
 from turnout.cases import Case, Plans, dump
 from turnout.destination import Destination, load_destination
@@ -81,7 +81,7 @@ def _event(record: Record, place: str) -> Any:
     try:
         if record.refusal is not None:
             raise record.refusal
-        return read(record.raw)
+        return strict({"event": read(record.raw)})["event"]  # as deep as a case can be
     except Refusal as refusal:
         raise ConfigError(f"{place}: {refusal}") from None
 
