@@ -119,7 +119,10 @@ def map_on(destination: Destination, event: Event, inputs: Inputs, provider: Dev
 def rebound(plan: Plan, destination: Destination) -> Plan:
     """Return the plan that `destination`, which maps like the destination of `plan`, has for the same event."""
     endpoints = destination.endpoints
-    items = [Item(endpoints[item.endpoint.name], item.data, item.key, item.rule) for item in plan.items]
+    try:
+        items = [Item(endpoints[item.endpoint.name], item.data, item.key, item.rule) for item in plan.items]
+    except KeyError:  # a plugin that makes items for an endpoint which it doesn't declare
+        return map_event(destination, plan.event) if plan.event else plan
     for note in plan.notes:
         _tell(note, destination, plan)
     return Plan(plan.message_id, destination.id, _PLANNED, None, items, plan.user, plan.event, destination, plan.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +17,7 @@ __all__ = ["Answer", "Call", "dump", "new_call"]
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _DEEPEST = 200
+_LONGEST = 64_000_000
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -57,6 +59,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """The media type in lower case, without parameters; empty when none was sent."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    def unpacked(self, most: int = _LONGEST) -> Call:
+        """Return the same call with its body unpacked, when its `content-encoding` is gzip.
+
+        One that unpacks to more than `most` bytes is cut one byte behind them. ValueError when it is no gzip, or is
+        packed in another way.
+        """
+        packing = self.headers.get("content-encoding", "").strip().lower()
+        if packing in ("", "identity"):
+            return msgspec.structs.replace(self, headers=_plain(self.headers))
+        if packing not in ("gzip", "x-gzip"):
+            raise ValueError(f"packed as {packing!r}")
+        return msgspec.structs.replace(self, headers=_plain(self.headers), body=_unpacked(self.body, most))
+
     def json(self) -> Any:
         """Return the decoded body; ValueError when it is not strict JSON in UTF-8.
 
@@ -92,13 +107,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return (user, password) if colon else None
 
     def decoded(self) -> Any:
-        """Return the body for people: JSON decoded, a form as the object of its fields, text as it is.
+        """Return the body for people: unpacked, JSON decoded, a form as the object of its fields, text as it is.
 
         A form field that holds a JSON object or array is decoded as well.
         What can't be read is `{"bytes": size}`.
         """
         if not self.body:
             return None
+        if "content-encoding" in self.headers:
+            try:
+                return self.unpacked().decoded()
+            except ValueError:
+                return {"bytes": len(self.body)}
         if self.content_type in (_FORM, _MULTIPART):
             fields = new_call(self.method, self.path, self.headers, self.body).form()
             return {name: _field(value) for name, value in fields.items()}
@@ -154,6 +174,21 @@ def _encode(body: Any) -> tuple[str, bytes]:
     if isinstance(body, str):
         return "text/plain; charset=utf-8", body.encode("utf-8", "replace")
     return "application/json", b"" if body is None else dump(body)
+
+
+def _plain(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "content-encoding"}
+
+
+def _unpacked(body: bytes, most: int) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        found = unpacker.decompress(body, most + 1)
+    except zlib.error as error:
+        raise ValueError(f"no gzip: {error}") from None
+    if len(found) <= most and (not unpacker.eof or unpacker.unused_data):
+        raise ValueError("no gzip: it is cut off, or there is something behind it")
+    return found
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ _UPDATE = "Run `turnout check --update`, read what has changed, and commit the s
 
 def every_rule_has_a_case(subject: Subject) -> None:
     """Look for rules that make no item in any case."""
+    subject.configured(subject.settings)
     declared = [rule.id for rule in declared_rules(subject.kind)]
     if not declared:
         raise NothingToSee("The destination has no rule.")
@@ -34,6 +35,7 @@ def every_rule_has_a_case(subject: Subject) -> None:
 
 def cases_match_their_snapshots(subject: Subject) -> None:
     """Compare the plans of every case with its snapshot."""
+    subject.configured(subject.settings)
     if not subject.pinned:
         raise NothingToSee("There are no cases.")
     for pinned in subject.pinned:

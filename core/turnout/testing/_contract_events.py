@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from turnout.destination import Destination
@@ -18,6 +18,7 @@ __all__ = [
     "leaves",
     "places",
     "replaced",
+    "smallest",
     "stamped",
     "without",
     "without_nulls",
@@ -104,3 +105,31 @@ def _opened(event: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], Any]:
         holder[key] = copy.copy(holder[key])
         holder = holder[key]
     return made, holder
+
+
+_KEPT = {"type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt"}
+
+
+def smallest(event: dict[str, Any], shows: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return what is left of an event when everything is taken out without which it still shows something."""
+    # Large parts first; of a list the last elements first, since taking one out moves those behind it.
+    for path in sorted(places(event), key=_parts_first):
+        if path[0] not in _KEPT and _has(event, path) and shows(less := without(event, path)):
+            event = less
+    return event
+
+
+def _parts_first(path: Path) -> tuple[int, int]:
+    last = path[-1]
+    return len(path), -last if isinstance(last, int) else 0
+
+
+def _has(event: Any, path: Path) -> bool:
+    for key in path:
+        if isinstance(event, list) and isinstance(key, int):
+            if key >= len(event):
+                return False
+        elif not isinstance(event, dict) or key not in event:
+            return False
+        event = event[key]
+    return True

@@ -14,7 +14,7 @@ from turnout.endpoint import Item
 from turnout.plan import Plan
 from turnout.reasons import Outcome
 from turnout.testing import _contract_events as events
-from turnout.testing._contract_subject import Entry, Subject, place_of, rules_of
+from turnout.testing._contract_subject import Entry, Looked, Subject, place_of, rules_of
 from turnout.testing._contract_words import Broken, NothingToSee, shown
 
 __all__ = ["items_fit_their_endpoints", "keys_are_stable_and_distinct", "makes_clean_json"]
@@ -26,17 +26,16 @@ _FILLER, _LONG = "x" * 50, "x" * 24_000
 
 def makes_clean_json(subject: Subject) -> None:
     """Read every item as strict JSON, and look for nulls where a text is no number."""
-    for entry in subject.entries:
-        plan = entry.plan()
-        if plan.reason is not None and plan.outcome is Outcome.FAILED and _NOT_JSON.search(plan.reason.message):
-            mend = "Make text, numbers, booleans, lists and objects with text as keys: sorted(values), str(value)."
-            raise Broken(f"an item is not JSON: {plan.reason.message}", mend, event=entry.event)
-        for item in plan.items:
-            _check_strict(entry, item)
-    looked: set[tuple[Any, ...]] = set()
-    for entry, plan in subject.planned:
-        if not events.has_null(entry.event):
-            _check_numbers(entry, rules_of(plan), looked)
+    subject.each(_check_json, also_unplanned=True)
+    subject.each(_check_numbers)
+
+
+def _check_json(entry: Entry, plan: Plan, _: Looked) -> None:
+    if plan.reason is not None and plan.outcome is Outcome.FAILED and _NOT_JSON.search(plan.reason.message):
+        mend = "Make text, numbers, booleans, lists and objects with text as keys: sorted(values), str(value)."
+        raise Broken(f"an item is not JSON: {plan.reason.message}", mend, event=entry.event)
+    for item in plan.items:
+        _check_strict(entry, item)
 
 
 def _check_strict(entry: Entry, item: Item) -> None:
@@ -62,10 +61,12 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _check_numbers(entry: Entry, rules: str, looked: set[tuple[Any, ...]]) -> None:
+def _check_numbers(entry: Entry, plan: Plan, looked: Looked) -> None:
     """Put texts that Python reads as NaN and infinity where numbers are: encoded, these become null."""
+    if events.has_null(entry.event):
+        return
     for path, value in events.leaves(entry.event):
-        where = (id(entry.dispatcher), rules, path)
+        where = (id(entry.dispatcher), rules_of(plan), path)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or path[0] not in ("properties", "traits") or where in looked:
             continue
@@ -87,14 +88,16 @@ def _nulls(plan: Plan) -> Iterator[tuple[Item, str]]:
 
 def items_fit_their_endpoints(subject: Subject) -> None:
     """Look at the endpoint and the size of every item, also of events that are as large as events may be."""
-    looked: set[tuple[Any, ...]] = set()
-    for entry, plan in subject.planned:
-        _check_fit(entry, entry.event, plan)
-        for path, event in _large(entry.event):
-            place = (id(entry.dispatcher), rules_of(plan), path)
-            if place not in looked:
-                looked.add(place)
-                _check_fit(entry, event, entry.plan(event))
+    subject.each(_check_sizes)
+
+
+def _check_sizes(entry: Entry, plan: Plan, looked: Looked) -> None:
+    _check_fit(entry, entry.event, plan)
+    for path, event in _large(entry.event):
+        place = (id(entry.dispatcher), rules_of(plan), path)
+        if place not in looked:
+            looked.add(place)
+            _check_fit(entry, event, entry.plan(event))
 
 
 def _large(event: dict[str, Any]) -> Iterator[tuple[events.Path, dict[str, Any]]]:
@@ -127,15 +130,16 @@ def _check_fit(entry: Entry, event: dict[str, Any], plan: Plan) -> None:
 
 def keys_are_stable_and_distinct(subject: Subject) -> None:
     """Compare the keys of an event's items with each other, with a resent copy's, and with another event's."""
-    keyed = 0
-    for entry, plan in subject.planned:
-        for item in plan.items:
-            keyed += item.endpoint.keyed
-            _check_key(entry, item)
-        _check_distinct(entry, plan)
-        _check_stable(entry, plan)
-    if not keyed:
+    subject.each(_check_keys)
+    if not any(item.endpoint.keyed for _, plan in subject.planned for item in plan.items):
         raise NothingToSee("No endpoint has idempotency keys: all of them state `keyed=False`.")
+
+
+def _check_keys(entry: Entry, plan: Plan, _: Looked) -> None:
+    for item in plan.items:
+        _check_key(entry, item)
+    _check_distinct(entry, plan)
+    _check_stable(entry, plan)
 
 
 def _check_key(entry: Entry, item: Item) -> None:

@@ -10,7 +10,7 @@ from turnout._json import pointer
 from turnout.plan import Plan
 from turnout.reasons import Code, Outcome
 from turnout.testing import _contract_events as events
-from turnout.testing._contract_subject import Entry, Subject, rules_of
+from turnout.testing._contract_subject import Entry, Looked, Subject, rules_of
 from turnout.testing._contract_words import Broken, NothingToSee, shown
 
 __all__ = ["honours_the_gates", "says_why_nothing_is_sent", "survives_hostile_events"]
@@ -34,31 +34,36 @@ class _Fell(Exception):
 
 def survives_hostile_events(subject: Subject) -> None:
     """Put values that nobody expects into every place of an event, one at a time; then several, by hypothesis."""
-    for entry in subject.entries:
-        _check_survived(entry.plan(), entry.event)
+    subject.each(lambda entry, plan, _: _check_survived(plan, entry.event), also_unplanned=True)
     _try_each_place(subject)
     _try_hostile(subject)
 
 
 def _try_each_place(subject: Subject) -> None:
     """Try every odd value at every place that the event of a rule has."""
-    looked: set[tuple[str, events.Path]] = set()
+    looked: Looked = set()
     for entry, plan in subject.planned:
         rules = {item.rule for item in plan.items}
         for path in events.places(entry.event):
             new = {(rule, path) for rule in rules} - looked
             if new and _is_free(path):
                 looked |= new
-                for odd in events.ODD_VALUES:
-                    event = events.replaced(entry.event, path, odd)
-                    _check_survived(entry.plan(event), event, pointer(path))
+                _try_place(entry, path)
+
+
+def _try_place(entry: Entry, path: events.Path) -> None:
+    for odd in events.ODD_VALUES:
+        event = events.replaced(entry.event, path, odd)
+        plan = entry.plan(event)
+        if plan.outcome is Outcome.FAILED:
+            least = events.smallest(event, lambda less: entry.plan(less).outcome is Outcome.FAILED)
+            raise _not_survived(_Fell(least, _words(plan)), pointer(path)) from None
 
 
 def _is_free(path: events.Path) -> bool:
     """Return whether any value is accepted at a place; of the elements of a list, only the first is looked at."""
-    return (path[0] in _FREE or path[:2] == ("context", "traits")) and not any(
-        isinstance(part, int) and part > 0 for part in path
-    )
+    within = (path[0] in _FREE and len(path) > 1) or (path[:2] == ("context", "traits") and len(path) > 2)
+    return within and not any(isinstance(part, int) and part > 0 for part in path)
 
 
 def _check_survived(plan: Plan, event: Any, where: str = "") -> None:
@@ -70,11 +75,15 @@ def _check_survived(plan: Plan, event: Any, where: str = "") -> None:
 
 def _survived(plan: Plan, event: Any) -> None:
     if plan.outcome is Outcome.FAILED:
-        raise _Fell(event, plan.reason.message if plan.reason else "no reason")
+        raise _Fell(event, _words(plan))
     try:
         msgspec.json.encode(plan.to_dict())
     except Exception as error:
         raise _Fell(event, f"its plan can't be shown: {type(error).__name__}: {error}") from None
+
+
+def _words(plan: Plan) -> str:
+    return plan.reason.message if plan.reason else "without a reason"
 
 
 def _not_survived(fell: _Fell, where: str = "") -> Broken:
@@ -116,18 +125,15 @@ def _try_hostile(subject: Subject) -> None:
 
 def says_why_nothing_is_sent(subject: Subject) -> None:
     """Look at the reason of every event that comes to nothing: its code, its sentence, and its place."""
-    reasons = 0
-    for entry in subject.entries:
-        plan = entry.plan()
-        if plan.outcome in (Outcome.DROPPED, Outcome.INVALID):
-            reasons += 1
-            _check_reason(entry, plan)
-    if not reasons:
+    subject.each(_check_reason, also_unplanned=True)
+    if all(entry.plan().outcome is Outcome.PLANNED for entry in subject.entries):
         raise NothingToSee("Every event that was looked at becomes items: there is no reason to read.")
 
 
-def _check_reason(entry: Entry, plan: Plan) -> None:
+def _check_reason(entry: Entry, plan: Plan, _: Looked) -> None:
     reason = plan.reason
+    if plan.outcome not in (Outcome.DROPPED, Outcome.INVALID):
+        return
     mend = (
         "Raise Drop or Refusal with a code, a sentence and a JSON Pointer, as in "
         'Refusal("value_required", "A profile at Acme needs a userId.", "/userId").'

@@ -13,8 +13,8 @@ from turnout.normalise import Normaliser
 from turnout.plan import Plan
 from turnout.testing import _contract_events as events
 from turnout.testing._contract_elsewhere import answers_elsewhere
-from turnout.testing._contract_spying import Spied, spied
-from turnout.testing._contract_subject import NOW, Entry, Subject, rules_of, seen
+from turnout.testing._contract_spying import spied
+from turnout.testing._contract_subject import NOW, Entry, Looked, Subject, rules_of, seen
 from turnout.testing._contract_words import Broken, NothingToSee, difference
 
 __all__ = [
@@ -36,14 +36,16 @@ def leaves_the_event_alone(subject: Subject) -> None:
             f"{subject.kind.__name__} has not `pure = True`: it gets a private copy of every event, and can't reach "
             "the event itself. If no rule changes its event, state `pure = True`: it saves the copy."
         )
-    normaliser = Normaliser(clock=lambda: NOW)
-    for entry, plan in subject.planned:
-        event = normaliser.event(msgspec.json.encode(entry.event))
-        before = _content(event)
-        entry.plan(event)
-        if changed := difference(before, _content(event)):
-            mend = "Make a new object instead, {**event.properties, …}; or take `pure = True` out of the class."
-            raise Broken(f"mapping changed the event, {changed}", mend, where=rules_of(plan), event=entry.event)
+    subject.each(_check_untouched)
+
+
+def _check_untouched(entry: Entry, plan: Plan, _: Looked) -> None:
+    event = Normaliser(clock=lambda: NOW).event(msgspec.json.encode(entry.event))
+    before = _content(event)
+    entry.plan(event)
+    if changed := difference(before, _content(event)):
+        mend = "Make a new object instead, {**event.properties, …}; or take `pure = True` out of the class."
+        raise Broken(f"mapping changed the event, {changed}", mend, where=rules_of(plan), event=entry.event)
 
 
 def _content(event: Event) -> Any:
@@ -52,35 +54,40 @@ def _content(event: Event) -> Any:
 
 def gives_the_same_answer_twice(subject: Subject) -> None:
     """Map every event twice in a row, and once more, in the opposite order, with a destination that is new."""
-    mend = "Keep nothing in the instance or the module that one event leaves for the next; take what is in the event."
-    first = []
-    for entry, plan in subject.planned:
-        first.append(seen(plan))
-        if changed := difference(first[-1], seen(entry.plan())):
-            found = f"the second time the answer is another, {changed}"
-            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+    subject.each(_check_twice)
     fresh: dict[int, Dispatcher] = {}
-    for (entry, plan), before in reversed(list(zip(subject.planned, first, strict=True))):
+    for entry, plan in reversed(subject.planned):
         if id(entry.dispatcher) not in fresh:
             fresh[id(entry.dispatcher)] = subject.dispatcher(entry.settings)
-        again = fresh[id(entry.dispatcher)]
-        if changed := difference(before, seen(again.plan(msgspec.json.encode(entry.event))[0])):
-            found = f"a new destination with the same settings gives another answer, {changed}"
-            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+        again = msgspec.structs.replace(entry, dispatcher=fresh[id(entry.dispatcher)])
+        _compare(entry, plan, again.plan(), "a new destination with the same settings gives another answer")
+
+
+def _check_twice(entry: Entry, plan: Plan, _: Looked) -> None:
+    _compare(entry, plan, entry.plan(), "the second time the answer is another")
+
+
+def _compare(entry: Entry, plan: Plan, again: Plan, words: str) -> None:
+    if changed := difference(seen(plan), seen(again)):
+        mend = "Keep nothing in the instance or module that one event leaves for the next; take what is in the event."
+        raise Broken(f"{words}, {changed}", mend, where=rules_of(plan), event=entry.event)
 
 
 def reads_nothing_but_the_event(subject: Subject) -> None:
     """Watch which functions are called while events are mapped: none may read a clock, chance or a file."""
-    for entry, plan in subject.planned:
-        found: Spied | None = spied(entry.plan, subject.kind.__module__.partition(".")[0])
-        if found is not None:
-            mend = (
-                "Take times from the event (event.timestamp), ids from event.message_id, and what comes from files or "
-                "the environment from the settings, read once in configured()."
-            )
-            raise Broken(
-                f"mapping calls {found.function}", mend, where=f"{found.place}; {rules_of(plan)}", event=entry.event
-            )
+    package = subject.kind.__module__.partition(".")[0]
+    subject.each(lambda entry, plan, _: _check_spied(entry, plan, package))
+
+
+def _check_spied(entry: Entry, plan: Plan, package: str) -> None:
+    found = spied(entry.plan, package)
+    if found is not None:
+        mend = (
+            "Take times from the event (event.timestamp), ids from event.message_id, and what comes from files or "
+            "the environment from the settings, read once in configured()."
+        )
+        where = f"{found.place}; {rules_of(plan)}"
+        raise Broken(f"mapping calls {found.function}", mend, where=where, event=entry.event)
 
 
 def gives_the_same_answer_elsewhere(subject: Subject) -> None:
@@ -98,25 +105,29 @@ def gives_the_same_answer_elsewhere(subject: Subject) -> None:
 
 def ignores_the_order_of_keys(subject: Subject) -> None:
     """Map every event once more with the keys of its objects in the opposite order."""
-    for entry, plan in subject.planned:
-        turned = events.backwards(entry.event)
-        if changed := difference(seen(plan), seen(entry.plan(turned))):
-            mend = "A JSON object has no order: sort where you make a list of one, and choose keys by name."
-            found = f"with the event's keys in the opposite order the answer is another, {changed}"
-            raise Broken(found, mend, where=rules_of(plan), event=entry.event)
+    subject.each(_check_turned)
+
+
+def _check_turned(entry: Entry, plan: Plan, _: Looked) -> None:
+    if changed := difference(seen(plan), seen(entry.plan(events.backwards(entry.event)))):
+        mend = "A JSON object has no order: sort where you make a list of one, and choose keys by name."
+        found = f"with the event's keys in the opposite order the answer is another, {changed}"
+        raise Broken(found, mend, where=rules_of(plan), event=entry.event)
 
 
 def takes_null_as_absent(subject: Subject) -> None:
     """Compare what null and absence give, for ids, names, `integrations` and the context; and look for nulls made."""
-    looked: set[tuple[Any, ...]] = set()
-    for entry, plan in subject.planned:
-        if not events.has_null(entry.event):
-            _check_no_null(entry, plan)
-        for path, _ in events.leaves(entry.event):
-            place = (id(entry.dispatcher), rules_of(plan), path)
-            if _is_mapped(path) and place not in looked:
-                looked.add(place)
-                _check_alike(entry, path)
+    subject.each(_check_nulls)
+
+
+def _check_nulls(entry: Entry, plan: Plan, looked: Looked) -> None:
+    if not events.has_null(entry.event):
+        _check_no_null(entry, plan)
+    for path, _ in events.leaves(entry.event):
+        place = (id(entry.dispatcher), rules_of(plan), path)
+        if _is_mapped(path) and place not in looked:
+            looked.add(place)
+            _check_alike(entry, path)
 
 
 def _check_no_null(entry: Entry, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, SettingsError
 from turnout.plan import Plan
 from turnout.settings import redact
-from turnout.testing._contract_settings import main_variants, with_canaries
+from turnout.testing._contract_settings import main_variants, single_variants, with_canaries
 from turnout.testing._contract_subject import Entry, Subject, place_of
 from turnout.testing._contract_words import Broken, NothingToSee
 
@@ -56,19 +56,20 @@ def shows_no_secret(subject: Subject) -> None:
 
 
 def _check_errors(subject: Subject, settings: Mapping[str, Any], canaries: _Canaries) -> None:
-    """Give wrong values beside the secrets, and wrong secrets, and read what is said of them."""
-    known = subject.kind.settings().load_fields
-    wrong: list[tuple[str, Any]] = [(name, _WRONG) for name in known]
-    wrong += [(name, [value]) for name, value in canaries.values.items()]
-    wrong += [(name, f"{value}\n") for name, value in canaries.values.items()]
-    for name, value in wrong:
+    """Give wrong values beside the secrets, wrong secrets, and settings that exclude each other; read the errors."""
+    overlay = subject.kind.settings.overlay
+    tried = [overlay(settings, {name: _WRONG}) for name in subject.kind.settings().load_fields]
+    for name, value in canaries.values.items():
+        tried += [overlay(settings, {name: wrong}) for wrong in ([value], f"{value}\n")]
+    tried += [varied for _, varied in single_variants(subject.kind, settings)]
+    for given in tried:
         try:
-            subject.kind.settings.configure(subject.kind.settings.overlay(settings, {name: value}))
+            subject.kind.settings.configure(given)
         except ConfigError as error:
             if secret := canaries.within(f"{error} {_errors(error)}"):
                 mend = "Say in a ValidationError what is expected, and never the value."
-                found = f"the error about a wrong '{name}' shows the secret '{secret}'"
-                raise Broken(found, mend, where=f"setting '{name}'") from None
+                found = f"an error about wrong settings shows the secret '{secret}'"
+                raise Broken(found, mend, where=f"setting {', '.join(_errors(error))}") from None
 
 
 def _errors(error: ConfigError) -> dict[str, list[str]]:

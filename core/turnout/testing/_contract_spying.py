@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from turnout.testing._contract_words import NothingToSee
+
 __all__ = ["Spied", "spied"]
 
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
@@ -45,7 +47,8 @@ class Spied(msgspec.Struct, frozen=True):
 def spied(work: Callable[[], object], package: str) -> Spied | None:
     """Return the first such call that mapping makes while `work` runs, None when it makes none.
 
-    `package` is the plugin's; of the calls that lead there, its last one is the place.
+    `package` is the plugin's; of the calls that lead there, its last one is the place. Raises `NothingToSee` while a
+    profiler is running.
     """
     found: list[Spied] = []
 
@@ -55,6 +58,8 @@ def spied(work: Callable[[], object], package: str) -> Spied | None:
             found.append(Spied(function, _place(stack, package)))
 
     before = sys.getprofile()
+    if before is not None and not callable(before):
+        raise NothingToSee("A profiler is running: what a mapping calls can't be watched beside it.")
     sys.setprofile(watch)
     try:
         work()

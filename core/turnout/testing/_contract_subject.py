@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +22,15 @@ from turnout.plugins import DESTINATIONS, Plugin, installed, load
 from turnout.reasons import Outcome
 from turnout.testing import _contract_events as events
 from turnout.testing._contract_settings import main_variants, single_variants, valid_settings
-from turnout.testing._contract_words import NothingToSee
+from turnout.testing._contract_words import Broken, NothingToSee
 
-__all__ = ["NOW", "Entry", "Pinned", "Subject", "place_of", "rules_of", "seen"]
+__all__ = ["NOW", "Entry", "Looked", "Pinned", "Subject", "place_of", "rules_of", "seen"]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _CASES_OF_A_RULE = 3
+
+Looked = set[tuple[Any, ...]]
+"""What a check has looked at already, under many entries alike."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -170,19 +173,32 @@ class Subject:
             raise NothingToSee("No event becomes an item: neither a generated one nor one of a case. Write a case.")
         return found
 
+    def each(self, check: Callable[[Entry, Plan, Looked], None], *, also_unplanned: bool = False) -> None:
+        """Have every entry checked; a broken rule is told with the smallest event that shows it."""
+        looked: Looked = set()
+        entries = ((entry, entry.plan()) for entry in self.entries) if also_unplanned else self.planned
+        for entry, plan in entries:
+            try:
+                check(entry, plan, looked)
+            except Broken as broken:
+                raise _smallest(entry, plan, check, broken) from None
+
     @cached_property
     def covering(self) -> dict[str, Entry]:
         """For each endpoint that can be reached, an entry that has an item for it."""
         found: dict[str, Entry] = {}
-        for entry, plan in self.planned:
+        for entry, plan in [*self.planned, *self._variants()]:
             for item in plan.items:
-                found.setdefault(item.endpoint.name, entry)
+                if item.endpoint.name in entry.destination.endpoints:
+                    found.setdefault(item.endpoint.name, entry)
+        return found
+
+    def _variants(self) -> Iterator[tuple[Entry, Plan]]:
+        """Yield every event under the settings that are not the main ones, with its plan."""
         for words, settings, dispatcher in self.every[len(self.main) :]:
             for name, event in self.corpus:
-                for item in dispatcher.plan(msgspec.json.encode(event))[0].items:
-                    if item.endpoint.name not in found:
-                        found[item.endpoint.name] = Entry(f"{name}, with {words}", settings, dispatcher, event)
-        return found
+                entry = Entry(f"{name}, with {words}", settings, dispatcher, event)
+                yield entry, entry.plan()
 
     def _of_cases(self) -> Iterator[Entry]:
         times: dict[str, int] = {}
@@ -198,6 +214,28 @@ class Subject:
         if self.folder is None:
             return []
         return list(_pinned(self.folder, self.name))
+
+
+def _smallest(entry: Entry, plan: Plan, check: Callable[[Entry, Plan, Looked], None], broken: Broken) -> Broken:
+    """Return the same finding, made with as little of the event as shows it."""
+    found = broken
+
+    def shows(event: dict[str, Any]) -> bool:
+        nonlocal found
+        less = msgspec.structs.replace(entry, event=event)
+        made = less.plan()
+        if made.outcome is not plan.outcome:
+            return False
+        try:
+            check(less, made, set())
+        except Broken as again:
+            if again.mend == broken.mend:
+                found = again
+                return True
+        return False
+
+    events.smallest(entry.event, shows)
+    return found
 
 
 def _now() -> datetime:
