@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from turnout.errors import ConfigError, Drop, FetchError, PluginError, Refusal, SettingsError, TurnoutError
     from turnout.event import CALL_TYPES, Context, Event
+    from turnout.explanation import Explanation, explain
     from turnout.hooks import Tally, hookimpl
     from turnout.impact import Elsewhere, Impact, diff
     from turnout.inputs import Carried, DeviceIds, Inputs
@@ -69,6 +70,7 @@ _PLACES = {
     ),
     "turnout.errors": ("ConfigError", "Drop", "FetchError", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
     "turnout.event": ("CALL_TYPES", "Context", "Event"),
+    "turnout.explanation": ("Explanation", "explain"),
     "turnout.hooks": ("Tally", "hookimpl"),
     "turnout.impact": ("Elsewhere", "Impact", "diff"),
     "turnout.inputs": ("Carried", "DeviceIds", "Inputs"),
@@ -108,6 +110,7 @@ __all__ = [
     "Endpoint",
     "Event",
     "EventLike",
+    "Explanation",
     "Fate",
     "FetchError",
     "Found",
@@ -145,6 +148,7 @@ __all__ = [
     "decoded",
     "diff",
     "epoch_ms",
+    "explain",
     "form_body",
     "hookimpl",
     "json_body",

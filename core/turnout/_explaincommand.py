@@ -23,7 +23,7 @@ __all__ = ["explain"]
 
 @click.command()
 @click.option("-d", "--destination", required=True, help="A destination of --config; without it, a plugin.")
-@cli._common
+@cli.common_options
 @click.option("--now", metavar="ISO", help="The time that the clock shows.")
 @click.option("--witness", is_flag=True, help="Show for each dependency the change that proves it.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON line for each event.")
@@ -45,9 +45,9 @@ def explain(
     from turnout.inputs import Inputs
     from turnout.reasons import Outcome
 
-    dispatcher = cli._dispatcher([destination], settings, config, clock=cli._clock(now), new_id=cli._hash)
+    dispatcher = cli.dispatcher_of([destination], settings, config, clock=cli.clock_at(now), new_id=cli.hashed_id)
     screen, bad, inputs = Screen(witness=witness, as_json=as_json), False, Inputs()
-    for record in cli._input(file):
+    for record in cli.input_records(file):
         for one in _explained(dispatcher, record, inputs):
             bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
             screen.show(one)

@@ -7,8 +7,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from turnout._difference import Difference, Target, differences
+from turnout._output import Difference, Target, differences
 from turnout._payload import Path, Payload
+from turnout._pointer import steps
 from turnout._tracer import Tracer, ends, equal
 from turnout.lineage import CONDITION, Source
 
@@ -51,8 +52,10 @@ class Follower:
         payload = Payload(self.tracer.payload.value, gone)
         state = self.state(payload.text, targets)
         left = [path for path in payload.leaves() if self.hidden(path, state)]
-        single = [path for path in left if path not in self.harmless]
-        for path in [*single, *self.moving(payload, [path for path in left if path in self.harmless], state)]:
+        needed = [path for path in left if path not in self.harmless and path not in self.tracer.fragile]
+        for path in needed:
+            self.change(payload, path, self.tracer.another[path], state)
+        for path in self.moving(payload, [path for path in left if path in self.harmless], state):
             moved = self.change(payload, path, self.tracer.another[path], state)
             self.change(payload, path, UNSET, state)
             if moved and len(gone) < _LONGEST:
@@ -69,7 +72,7 @@ class Follower:
         def deleted(some: list[Path]) -> bool:
             return bool(self.differing(state, self.state(payload.cut_all(some), state)))
 
-        found = [*halved(paths, changed)]
+        found = [*halved([path for path in paths if path not in self.tracer.fragile], changed)]
         return [*found, *halved([path for path in paths if path not in found], deleted)]
 
     def change(self, payload: Payload, path: Path, after: Any, state: dict[Target, Any]) -> list[Target]:
@@ -123,7 +126,7 @@ def _keys(target: Target) -> Path | None:
     """Return the path of a place, None when a list may be on the way to it."""
     if not target.path:
         return () if target.part in ("endpoint", "key") else None
-    keys = [key.replace("~1", "/").replace("~0", "~") for key in target.path.split("/")[1:]]
+    keys = steps(target.path)
     return None if any(key.isdecimal() for key in keys) else tuple(keys)
 
 

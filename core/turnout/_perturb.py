@@ -29,8 +29,8 @@ _KNOWN: Mapping[Path, tuple[str, ...]] = {("type",): CALL_TYPES, ("context", "li
 def values(path: Path, value: Any, number: int, taken: Collection[Any]) -> Iterator[Any]:
     """Yield what a value is changed to; UNSET stands for being deleted.
 
-    A text: another of the same form, the same with other digits, "", a numeric text (of a numeric one: a text that is
-    none); where the spec knows the words, each of them. A number: another, 0, one of the other sign, one with a
+    A text: another of the same form, the same with other digits, the same in capitals (or in small letters), "", a
+    numeric text (of a numeric one: a text that is none); where the spec knows the words, each of them. A number: another, 0, one of the other sign, one with a
     fraction (of a fraction: a whole one). A boolean: the other. A list: two elements swapped, the first one twice
     (its elements have paths of their own). Null and what is empty: something. `number` and `taken`, the values of
     the event, make new values unlike all others.
@@ -93,12 +93,9 @@ def _turned(number: int, letters: bool = True) -> dict[int, int]:
     places, digits = number % 24 + 1, number % 8 + 1
     if not letters:
         return str.maketrans(_DIGITS, _DIGITS[digits:] + _DIGITS[:digits])
-    turned = "".join(every[count:] + every[:count] for every, count in _alphabets(places, digits))
+    alphabets = ((_LOWER, places), (_UPPER, places), (_DIGITS, digits))
+    turned = "".join(every[count:] + every[:count] for every, count in alphabets)
     return str.maketrans(_LOWER + _UPPER + _DIGITS, turned)
-
-
-def _alphabets(places: int, digits: int) -> tuple[tuple[str, int], ...]:
-    return ((_LOWER, places), (_UPPER, places), (_DIGITS, digits))
 
 
 def _other_number(value: float, number: int, taken: Collection[Any]) -> float:
@@ -107,7 +104,8 @@ def _other_number(value: float, number: int, taken: Collection[Any]) -> float:
         while made in taken:
             made += 1
         return made
-    return value / 2 + (number + 1) / 1024
+    half = value / 2 + (number + 1) / 1024
+    return half if half != value else half + 1
 
 
 def _texts(text: str, number: int) -> Iterator[Any]:
@@ -116,6 +114,9 @@ def _texts(text: str, number: int) -> Iterator[Any]:
         digits = _kept(text, lambda part: part.translate(_turned(number, letters=False)))
         if digits != text:
             yield digits
+    capitals = _kept(text, str.upper if text != text.upper() else str.lower)
+    if capitals != text:
+        yield capitals
     if text:
         yield ""
     yield f"text {number}" if numeric else str(9_000_000 + number)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from turnout._difference import Output
 from turnout._json import compact, pointer, read
+from turnout._output import Output
 from turnout._payload import Path, Payload, placed
 from turnout._perturb import values
 from turnout._trial import Trial
@@ -52,7 +52,7 @@ def remedy(trial: Trial) -> Remedy | None:
         found, others, steps = _single(trial, base)
         if found is not None:
             return _told(trial, [found], others)
-        pair = _further(trial, steps) or _pair_of_settings(trial)
+        pair = _further(trial, steps) or (_pair_of_settings(trial) if trial.accepted else [])
         return _told(trial, pair, []) if pair else None
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from turnout._difference import Difference, Target, differences
 from turnout._fallbacks import halved
 from turnout._json import read
+from turnout._output import Difference, Target, differences
 from turnout._payload import Path, Payload
 from turnout._tracer import Tracer, ends
 from turnout.reasons import Outcome
@@ -77,10 +77,14 @@ def _fewest(group: list[Path], moves: Callable[[list[Path]], bool]) -> list[Path
 
 
 def _note_together(tracer: Tracer, fewest: list[Path], target: Target) -> None:
-    moved = [one for one in _moved_without(tracer, fewest) if one.target == target]
+    """Keep for each of the values what its deletion moves when the others are gone."""
+    output = tracer.trial.output(tracer.payload.cut_all(fewest))
     for path in fewest:
-        given = tuple(tracer.change(one, UNSET) for one in fewest if one != path)
-        tracer.note(tracer.sources[path], tracer.payload.places[path].value, UNSET, moved, given)
+        others = [one for one in fewest if one != path]
+        moved = differences(tracer.trial.output(tracer.payload.cut_all(others)), output)
+        given = tuple(tracer.change(one, UNSET) for one in others)
+        about = [one for one in moved if one.target == target] or moved
+        tracer.note(tracer.sources[path], tracer.payload.places[path].value, UNSET, about, given)
 
 
 def change_hidden(tracer: Tracer) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from turnout._difference import EVENT, Difference, Output, Target, differences, fields_of, requests
 from turnout._json import compact, pointer
+from turnout._output import EVENT, Difference, Output, Target, differences, fields_of, requests
 from turnout._payload import Path, Place
 from turnout._perturb import other, values
 from turnout._redact import MASK, redact
@@ -48,7 +48,7 @@ class Tracer:
         """What the deletion of each value moved, with what stood there then."""
         self.another = {path: other(place.value, self.numbers[path], self.taken) for path, place in self._leaves()}
         """Another value for each place that holds nothing else."""
-        self.fragile: set[Path] = set()
+        self.fragile: set[Path] = {("type",)}
         """The places at which another value keeps something from being sent."""
 
     def lineage(self) -> Lineage:
@@ -75,7 +75,7 @@ class Tracer:
                 moved = differences(self.base, self.trial.output(text))
                 if after is UNSET:
                     self.lost[path] = {one.target: one.after for one in moved}
-                elif any(ends(one.target, one.after) for one in moved):
+                elif after == self.another.get(path, UNSET) and any(ends(one.target, one.after) for one in moved):
                     self.fragile.add(path)
                 self.note(self.sources[path], place.value, after, moved)
 
@@ -157,7 +157,7 @@ class Tracer:
     def _in_order(self) -> list[Edge]:
         """Return the edges in the order of the output, then of the input; secrets masked."""
         config = self.trial.destination.config
-        secret = {target for source, target in self.found if _secret(source, config.secret_names)}
+        secret = {one for source, one in self.found if one != EVENT and _secret(source, config.secret_names)}
         places = {target: number for number, target in enumerate(self.fields)}
         order = {source: number for number, source in enumerate(self.sources.values())}
         last = len(places) + len(order)

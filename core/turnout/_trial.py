@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from turnout._difference import Output
+from turnout._output import Output
 from turnout._payload import Payload
 from turnout.destination import Destination
 from turnout.errors import Refusal

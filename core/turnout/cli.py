@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from turnout.inputs import Inputs
     from turnout.reading import Record
 
-__all__ = ["main"]
+__all__ = [
+    "clock_at",
+    "common_options",
+    "dispatcher_of",
+    "hashed_id",
+    "input_records",
+    "main",
+    "opened",
+    "standard_output",
+]
 
 
 _LAZY = {
@@ -49,8 +58,8 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose destinations and input."""
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose settings and input."""
     options = (
         click.argument("file", default="-", metavar="[FILE|-]"),
         click.option(
@@ -67,7 +76,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @click.option("-d", "--destination", required=True, help="A destination of --config; without it, a plugin.")
-@_common
+@common_options
 @click.option("--now", metavar="ISO", help="The time that the clock shows.")
 @click.option("--show-secrets", is_flag=True, help="Show secrets instead of ***.")
 def plan(
@@ -83,10 +92,10 @@ def plan(
     from turnout.inputs import Inputs
     from turnout.reasons import Outcome
 
-    dispatcher = _dispatcher([destination], settings, config, clock=_clock(now), new_id=_hash)
+    dispatcher = dispatcher_of([destination], settings, config, clock=clock_at(now), new_id=hashed_id)
     bad, inputs = False, Inputs()
     out = standard_output()
-    for record in _input(file):
+    for record in input_records(file):
         for plans in _plans(dispatcher, record, inputs):
             for one in plans:
                 bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
@@ -118,7 +127,7 @@ def _plans(dispatcher: Dispatcher, record: Record, inputs: Inputs) -> Iterator[l
     multiple=True,
     help="Only this one of the configuration, or a plugin; may be given several times.",
 )
-@_common
+@common_options
 @click.option("--each", is_flag=True, help="Show every event, not only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON line for each event and destination.")
 def send(
@@ -140,7 +149,7 @@ def send(
         config = "turnout.toml"
     if config is None and len(destinations) != 1:
         raise ConfigError("There is no turnout.toml here. Name a configuration with --config, or a plugin with -d.")
-    dispatcher = _dispatcher(destinations or None, settings, config)
+    dispatcher = dispatcher_of(destinations or None, settings, config)
     if not dispatcher.destinations:
         raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be sent. Add one.")
     with opened(file) as stream:
@@ -230,7 +239,7 @@ def simulate(name: str, host: str, port: int) -> None:
     installed_plugins.load(installed_plugins.SIMULATORS, name)().run(host=host, port=port)
 
 
-def _dispatcher(names: Any, settings: str | None, config: str | None, **options: Any) -> Dispatcher:
+def dispatcher_of(names: Any, settings: str | None, config: str | None, **options: Any) -> Dispatcher:
     """Return the dispatcher for the destinations that a command line names."""
     from turnout.config import load_config
     from turnout.destination import load_destination
@@ -260,7 +269,8 @@ def _settings(path: str | None) -> Mapping[str, Any]:
     return {} if path is None else load_object(Path(path), "settings")
 
 
-def _clock(now: str | None) -> Callable[[], Any] | None:
+def clock_at(now: str | None) -> Callable[[], Any] | None:
+    """Return a clock that stands still at the time of `--now`; None without it. Raises ConfigError for no time."""
     if now is None:
         return None
     from turnout._times import parse
@@ -271,13 +281,15 @@ def _clock(now: str | None) -> Callable[[], Any] | None:
     return lambda: fixed
 
 
-def _hash(raw: bytes) -> str:
+def hashed_id(raw: bytes) -> str:
+    """Return the message id of an event that has none: a hash of its line."""
     import hashlib
 
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def _input(file: str) -> Iterator[Record]:
+def input_records(file: str) -> Iterator[Record]:
+    """Yield the records of a file, of standard input for `-`."""
     from turnout.reading import records
 
     with opened(file) as stream:

@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from turnout._difference import EVENT, Target, fields_of, request_of
 from turnout._json import compact, pointer, read
+from turnout._output import EVENT, Target, fields_of, request_of
 from turnout._redact import MASK
 from turnout._times import iso
 from turnout._trial import Trial

@@ -8,7 +8,7 @@ The answer is complete for this set of changes:
 
 * Every value of the event, each object and list included, is deleted. A text becomes another of the same form (other
   letters and digits; a time another time; the scheme of an address and the names of its parameters stay), the same
-  with other digits, `""`, and a numeric text (a numeric one becomes words). A number becomes another, 0, one of the
+  with other digits, the same in capitals or small letters, `""`, and a numeric text (a numeric one becomes words). A number becomes another, 0, one of the
   other sign, and one with a fraction (a fraction a whole one). A boolean becomes the other. In a list two elements
   change places, and the first stands there twice. What is null or empty becomes something. `type` becomes each call
   type, `context.library.name` that of each platform, and `integrations` gets `"All": false`.
@@ -30,13 +30,16 @@ What an event depends on only by a value that is none of these (a rule for one e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
-from turnout._difference import Target
+from turnout._json import fresh
+from turnout._output import Target
+from turnout._payload import Path, placed
+from turnout._pointer import remove, steps
 from turnout._redact import MASK
 from turnout.mapping import quietly
 from turnout.plan import Plan
@@ -44,7 +47,19 @@ from turnout.plan import Plan
 if TYPE_CHECKING:
     from turnout._trial import Trial
 
-__all__ = ["CONDITION", "COPIED", "DERIVED", "Change", "Edge", "Lineage", "Remedy", "Source", "Target", "trace"]
+__all__ = [
+    "CONDITION",
+    "COPIED",
+    "DERIVED",
+    "Change",
+    "Edge",
+    "Lineage",
+    "Remedy",
+    "Source",
+    "Target",
+    "applied",
+    "trace",
+]
 
 COPIED, DERIVED, CONDITION = "copied", "derived", "condition"
 
@@ -60,6 +75,8 @@ class Source(msgspec.Struct, frozen=True, order=True):
     name: str
 
     def __str__(self) -> str:
+        if self.kind == "made":
+            return "the clock" if self.name == "clock" else "the made messageId"
         return self.name if self.kind == "event" else f"{self.kind} {self.name}"
 
     def to_dict(self) -> dict[str, str]:
@@ -109,6 +126,11 @@ class Edge(msgspec.Struct, frozen=True):
         """Return what is missing in both inputs."""
         return frozenset(one.source for one in self.given if one.after is UNSET)
 
+    def inputs(self, event: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the two events that show it, made of the explained one; alike where another source is changed."""
+        change = Change(self.source, self.before, self.after)
+        return applied(event, self.given), applied(event, [*self.given, change])
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data; what isn't there has no key."""
         told: dict[str, Any] = {**self.source.to_dict(), "kind": self.kind}
@@ -148,6 +170,27 @@ class Lineage(msgspec.Struct, frozen=True):
     """The JSON Pointers of values that nothing reads: no change of them changes anything."""
     unstable: tuple[Target, ...]
     """Places that differ when the same event is mapped twice: the plugin is not pure, and they can't be explained."""
+
+
+def applied(event: Mapping[str, Any], changes: Iterable[Change]) -> dict[str, Any]:
+    """Return a copy of an event with changes of its values made; other changes are left out."""
+    made: dict[str, Any] = fresh(dict(event))
+    mine = [one for one in changes if one.source.kind == "event"]
+    for one in mine:
+        if one.after is not UNSET:
+            made = placed(made, _path(made, one.source.name), one.after)
+    remove(made, [steps(one.source.name) for one in mine if one.after is UNSET])
+    return made
+
+
+def _path(value: Any, pointer: str) -> Path:
+    """Return the path that a JSON Pointer is in a value: keys, and positions where lists are."""
+    path: list[str | int] = []
+    for step in steps(pointer):
+        key: Any = int(step) if isinstance(value, list) else step
+        path.append(key)
+        value = value[key] if isinstance(value, list) else value.get(key) if isinstance(value, dict) else None
+    return tuple(path)
 
 
 def trace(trial: Trial) -> Lineage:

@@ -7,6 +7,7 @@ is left are the fields that really differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ __all__ = ["EVENT", "Difference", "Output", "Target", "differences", "fields_of"
 _decode = msgspec.json.Decoder().decode
 _ITEMS = "\x00items"
 _ENCODED_ITEMS = compact(_ITEMS)
+_LARGEST = 2_500
+"""So many pairs are compared at most to find out which belong together; beyond, they are taken in order."""
 
 
 class Target(msgspec.Struct, frozen=True, order=True):
@@ -172,12 +175,30 @@ def _matched_items(old: Sequence[Item], new: Sequence[Item], base: Output, other
         changed = [number for number, one in enumerate(old) if one.data != new[number].data]
         if len(changed) < 2 or all(_alike(base.leaves(old[one]), other.leaves(new[one])) for one in changed):
             return [(number, number) for number in range(len(old))]
-    common = [[len(base.leaves(one) & other.leaves(two)) for two in new] for one in old]
-    return _rest(_best(common, len(old), len(new)), old, new)
+    here, there = [base.leaves(one) for one in old], [other.leaves(one) for one in new]
+    shared = set.intersection(*here) if len(here) > 1 else set()
+    return _rest(_paired([one - shared for one in here], [one - shared for one in there]), old, new)
 
 
 def _alike(one: set[Any], two: set[Any]) -> bool:
     return len(one & two) * 2 >= max(len(one), len(two))
+
+
+def _paired(here: list[set[Any]], there: list[set[Any]]) -> list[tuple[int, int]]:
+    """Return the pairs, both sides in order, of what has most in common: from both ends, then between them."""
+    front, least = 0, min(len(here), len(there))
+    while front < least and _alike(here[front], there[front]):
+        front += 1
+    back = 0
+    while back < least - front and _alike(here[-1 - back], there[-1 - back]):
+        back += 1
+    rows, columns = len(here) - front - back, len(there) - front - back
+    pairs = [(number, number) for number in range(front)]
+    pairs += [(len(here) - 1 - number, len(there) - 1 - number) for number in range(back)]
+    if rows * columns > _LARGEST:
+        return [*pairs, *((front + number, front + number) for number in range(min(rows, columns)))]
+    common = [[len(one & two) for two in there[front : front + columns]] for one in here[front : front + rows]]
+    return [*pairs, *((front + row, front + column) for row, column in _best(common, rows, columns))]
 
 
 def _best(common: list[list[int]], rows: int, columns: int) -> list[tuple[int, int]]:
@@ -300,8 +321,8 @@ def _coupled(
     left: list[int], came: list[int], old: list[Any], new: list[Any]
 ) -> Iterable[tuple[int | None, int | None]]:
     """Yield which of the unequal elements belong together: the likest, or one by one if as many left as came."""
-    if len(left) == len(came):
-        yield from zip(left, came, strict=True)
+    if len(left) == len(came) or len(left) * len(came) > _LARGEST:
+        yield from zip_longest(left, came)
         return
     leaves = {number: {(path, compact(one)) for path, one in fields_of(new[number])} for number in came}
     for one in left:
