@@ -98,8 +98,9 @@ def test_the_json_keeps_its_shape() -> None:
         "rules": ["id", "calls", "platforms", "settings", "by_settings", "events", "aside", "doc", "rules"],
         "fields": ["sources", "targets", "doc", "rules"],
         "endpoints": [
-            "name", "method", "url", "url_by_settings", "content_type", "auth", "auth_settings", "headers",
-            "items", "bytes", "linger_ms", "limits_by_settings", "answers", "doc",
+            "name", "method", "url", "url_by_settings", "content_type", "gzip", "gzip_by_settings",
+            "auth", "auth_settings", "headers", "items", "bytes", "item_bytes", "linger_ms", "limits_by_settings",
+            "answers", "doc",
         ],
         "examples": ["name", "doc", "rules", "settings", "events", "plans"],
     }  # fmt: skip
@@ -124,9 +125,15 @@ class Odd(Destination):  # noqa: D101 - as of an author who documents nothing
     )
     strict = Endpoint("PUT", lambda config: {"p-1": "https://one.example"}[config.project], body=json_body(ITEMS))
     template = Endpoint(
-        "POST", "https://odd.example/{project}", body=form_body({"all": ITEMS}), batch=Batch(1, 10, 2500)
+        "POST", "https://odd.example/{project}", body=form_body({"all": ITEMS}), batch=Batch(1, 10, 2500, 7), gzip=True
     )
-    limited = Endpoint("POST", "https://odd.example", body=json_body(ITEMS), batch=lambda config: Batch(config.limit))
+    limited = Endpoint(
+        "POST",
+        "https://odd.example",
+        body=json_body(ITEMS),
+        batch=lambda config: Batch(config.limit),
+        gzip=lambda config: bool(config.token),
+    )
 
     @rule("track", event=lambda name: name == "Odd")
     def odd(self, event: Any) -> Any:
@@ -154,7 +161,14 @@ def test_a_destination_that_says_little() -> None:
     page = destination_page(Odd, "odd")
     assert "# Odd|One" in page
     assert "| PUT (by its settings) |" in page
-    assert "| 1 item, 10 bytes, waits 2.5 s for others |" in page
+    assert "| 1 item, 10 bytes, 7 an item, waits 2.5 s for others |" in page
+    assert [(one.gzip, one.gzip_by_settings) for one in told.endpoints][-3:] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
+    assert "| application/x-www-form-urlencoded, gzip |" in page
+    assert "| application/json, gzip by its settings |" in page
     assert "| `odd` | track (if `<lambda>`) | SBIA | always | Nothing \\| much. |" in page
     assert "| `other` | page | I | by its settings |" in page
     assert "Platforms: S server" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import Any
 from urllib.parse import parse_qsl
@@ -114,6 +115,13 @@ def test_basic_and_bearer_make_the_authorization_header() -> None:
     assert (scheme, base64.b64decode(token).decode()) == ("Basic", "k/1 é:p:w")
     assert endpoint.masked.sent_headers["authorization"] == "Basic ***"
     assert bound(auth=bearer("key"), given={"key": "secret-1"}).sent_headers["authorization"] == "Bearer secret-1"
+
+
+def test_basic_authentication_without_a_password() -> None:
+    """The colon stays: that is how vendors take a key alone."""
+    (name, value) = bound(auth=basic("key")).sent_headers["authorization"].split(" ")
+    assert (name, base64.b64decode(value).decode()) == ("Basic", "k/1 é:")
+    assert bound(auth=basic("key")).masked.sent_headers["authorization"] == "Basic ***"
 
 
 def test_a_json_body_has_the_items_in_their_place() -> None:
@@ -243,6 +251,38 @@ def test_no_item_that_was_accepted_exceeds_the_limit(word: str) -> None:
         except Refusal:
             continue
         assert len(sent) <= 60
+
+
+def test_an_item_may_have_a_limit_of_its_own() -> None:
+    """The limit is that of the item's JSON, exactly; the request's own still counts for what it has room for."""
+    endpoint = bound(batch=Batch(items=5, bytes=60, item_bytes=20))
+    assert len(request(endpoint, {"v": "a" * 12}).items[0].data) == 20
+    with pytest.raises(Refusal, match=r"An item has 21 bytes; events takes items of up to 20\. Send less") as caught:
+        endpoint.item({"v": "a" * 13})
+    assert caught.value.reason.code == "item_too_large"
+    with pytest.raises(Refusal, match="a request of 61 bytes"):
+        bound(batch=Batch(items=5, bytes=60, item_bytes=70)).item({"v": "a" * 51})
+
+
+@pytest.mark.parametrize("region", ["us", "eu"])
+def test_bodies_are_compressed_where_the_endpoint_says_so(region: str) -> None:
+    """On the wire they are gzip, the same bytes each time, with the header; what is shown is plain."""
+    endpoint = bound(gzip=lambda settings: settings.region == "eu", given={"region": region})
+    made = request(endpoint, {"n": 1}, {"n": 2})
+    packed = region == "eu"
+    assert made.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert (gzip.decompress(made.body) if packed else made.body) == b'[{"n":1},{"n":2}]'
+    assert made.body == request(endpoint, {"n": 1}, {"n": 2}).body
+    assert made.to_dict()["body"] == [{"n": 1}, {"n": 2}]
+    assert made.to_dict()["headers"] == made.headers
+
+
+def test_limits_count_before_compression() -> None:
+    """What compresses well takes no more room than it has plain."""
+    endpoint = bound(batch=Batch(items=5, bytes=1000), gzip=True)
+    assert len(request(endpoint, "a" * 996).body) < 100
+    with pytest.raises(Refusal, match="a request of 1,001 bytes; events takes 1,000"):
+        endpoint.item("a" * 997)
 
 
 def test_item_stands_alone() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from turnout import ITEMS, Answer, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
+from turnout import ITEMS, Answer, Batch, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
 from turnout.sending import Sender
 from turnout.settings import text
 from turnout.testing import Answer as Told
@@ -33,12 +33,19 @@ class Echo(Destination):
     out = Endpoint("PUT", "https://x.example/in?a=b", body=json_body(ITEMS), auth=bearer("key"), headers={"X-One": "1"})
 
 
+class Packing(Destination):
+    """An endpoint that compresses."""
+
+    name = "Packing"
+    out = Endpoint("PUT", "https://x.example/in", body=json_body(ITEMS), batch=Batch(items=9), gzip=True)
+
+
 class Server(Simulator):
     """Answers by path."""
 
     def routes(self) -> dict[str, Any]:
         return {
-            "PUT /in": lambda call: Told(202, {"ok": call.body.decode()}, {"X-Two": "2"}),
+            "PUT /in": lambda call: Told(202, {"ok": call.unpacked().body.decode()}, {"X-Two": "2"}),
             "PUT /away/in": lambda call: Told(302, "", {"location": "/in"}),
             "PUT /packed/in": lambda call: Told(200, gzip.compress(b"unpacked"), {"content-encoding": "gzip"}),
             "PUT /spoiled/in": lambda call: Told(200, b"not gzip at all", {"content-encoding": "gzip"}),
@@ -103,6 +110,25 @@ def test_a_request_goes_out_as_it_was_made(server: tuple[str, Server]) -> None:
     assert (entry.method, entry.path, entry.query) == ("PUT", "/in", {"a": "b"})
     assert entry.headers["content-type"] == "application/json"
     assert entry.headers["x-one"] == "1"
+
+
+@pytest.mark.parametrize("size", [10, 400_000])
+def test_a_compressed_request_arrives_whole(server: tuple[str, Server], size: int) -> None:
+    """Short ones and long ones, which are compressed beside the event loop; the ledger shows them plain."""
+    url, simulator = server
+    out = Packing({"base_url": url}).out
+
+    async def run() -> Answer | Reason:
+        async with Sender(5.0) as sender:
+            return await sender.send(Request(out, (out.item({"word": "ab" * (size // 2)}), out.item({"n": 2}))))
+
+    answer = asyncio.run(run())
+    assert isinstance(answer, Answer)
+    assert answer.json() == {"ok": '[{"word":"%s"},{"n":2}]' % ("ab" * (size // 2))}
+    entry = simulator.ledger[-1]
+    assert entry.headers["content-encoding"] == "gzip"
+    assert int(entry.headers["content-length"]) < max(100, size // 50)
+    assert entry.body[1] == {"n": 2}
 
 
 def test_redirects_are_not_followed(server: tuple[str, Server]) -> None:

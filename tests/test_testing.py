@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 import socket
 import subprocess
@@ -131,6 +132,38 @@ def test_basic_authentication_that_cannot_be_read(value: str) -> None:
 def test_basic_authentication() -> None:
     """User and password are split at the first colon."""
     assert Call(method="GET", path="/", headers={"authorization": "basic dTpwOnE="}).basic() == ("u", "p:q")
+
+
+def packed(body: bytes, packing: str = "gzip") -> Call:
+    return Call(method="POST", path="/", headers={"content-encoding": packing, "x-one": "1"}, body=body)
+
+
+def test_a_body_is_unpacked() -> None:
+    """gzip; what is too long is cut one byte behind the limit; a plain body stays as it is."""
+    call = packed(gzip.compress(b'{"a": 1}')).unpacked()
+    assert (call.json(), call.headers) == ({"a": 1}, {"x-one": "1"})
+    assert packed(gzip.compress(bytes(1_000_000)), "X-GZIP").unpacked(1000).body == bytes(1001)
+    assert packed(gzip.compress(bytes(1000))).unpacked(1000).body == bytes(1000)
+    assert packed(b"plain", "identity").unpacked().body == b"plain"
+    assert Call(method="POST", path="/", body=b"plain").unpacked().body == b"plain"
+
+
+@pytest.mark.parametrize(
+    ("body", "packing", "words"),
+    [
+        (b"not gzip", "gzip", "no gzip"),
+        (b"", "gzip", "cut off"),
+        (gzip.compress(b"cut off")[:-3], "gzip", "cut off"),
+        (gzip.compress(b"one") + b"more", "gzip", "something behind it"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "packed as 'zstd'"),
+    ],
+)
+def test_bodies_that_cannot_be_unpacked(shop: Shop, body: bytes, packing: str, words: str) -> None:
+    """ValueError says why; the ledger says how many bytes there were."""
+    with pytest.raises(ValueError, match=words):
+        packed(body, packing).unpacked()
+    shop.check("POST", "/things", {"content-encoding": packing, "content-type": "application/json"}, body)
+    assert shop.ledger[-1].body == ({"bytes": len(body)} if body else None)
 
 
 def test_faults_apply_in_order_to_matching_requests(shop: Shop) -> None:

@@ -91,6 +91,10 @@ class EndpointDoc(msgspec.Struct, frozen=True):
     """Whether a function of the settings makes the address."""
     content_type: str
     """The media type of the body."""
+    gzip: bool | None
+    """Whether the body is compressed with gzip, with the default settings; null when they don't tell it."""
+    gzip_by_settings: bool
+    """Whether a function of the settings decides that."""
     auth: str
     """The scheme of the `authorization` header (`Basic`, `Bearer`); empty when there is none."""
     auth_settings: list[str]
@@ -100,7 +104,9 @@ class EndpointDoc(msgspec.Struct, frozen=True):
     items: int | None
     """How many items one request may hold, with the default settings; null when they don't tell it."""
     bytes: int | None
-    """How many bytes its body may have."""
+    """How many bytes its body may have, before compression."""
+    item_bytes: int | None
+    """How many bytes one item may have; 0 for as many as a request has room for."""
     linger_ms: int | None
     """How long an item may wait for others."""
     limits_by_settings: bool
@@ -247,11 +253,14 @@ def _endpoint(told: Endpoint, config: Config) -> EndpointDoc:
         url=_asked(told.url, config, str),
         url_by_settings=callable(told.url),
         content_type=told.body.content_type,
+        gzip=_asked(told.gzip, config, bool),
+        gzip_by_settings=callable(told.gzip),
         auth=told.auth.scheme if told.auth else "",
         auth_settings=list(told.auth.names) if told.auth else [],
         headers=list(told.headers),
         items=limits.items if limits else None,
         bytes=limits.bytes if limits else None,
+        item_bytes=limits.item_bytes if limits else None,
         linger_ms=limits.linger_ms if limits else None,
         limits_by_settings=callable(told.limits),
         answers=_reading(told.read),

@@ -126,7 +126,7 @@ def _endpoints(endpoints: Iterable[EndpointDoc]) -> str:
         {
             "endpoint": f"`{one.name}`",
             "request": f"{one.method} `{one.url}`" if one.url else f"{one.method} (by its settings)",
-            "body": one.content_type,
+            "body": one.content_type + _packing(one),
             "authorization": f"{one.auth} {_code(one.auth_settings)}" if one.auth else "",
             "limits": _limits(one),
             "what for": one.doc,
@@ -136,13 +136,20 @@ def _endpoints(endpoints: Iterable[EndpointDoc]) -> str:
     return _some(rows)
 
 
+def _packing(endpoint: EndpointDoc) -> str:
+    if endpoint.gzip_by_settings:
+        return ", gzip by its settings"
+    return ", gzip" if endpoint.gzip else ""
+
+
 def _limits(endpoint: EndpointDoc) -> str:
     by_settings = "(by its settings)" if endpoint.limits_by_settings else ""
     if endpoint.items is None or endpoint.bytes is None:
         return by_settings
     items = "1 item" if endpoint.items == 1 else f"{endpoint.items} items"
+    each = f", {endpoint.item_bytes:,} an item" if endpoint.item_bytes else ""
     wait = f", waits {endpoint.linger_ms / 1000:g} s for others" if endpoint.linger_ms else ""
-    return f"{items}, {endpoint.bytes:,} bytes{wait} {by_settings}".strip()
+    return f"{items}, {endpoint.bytes:,} bytes{each}{wait} {by_settings}".strip()
 
 
 def _answers(endpoints: Iterable[EndpointDoc]) -> str:

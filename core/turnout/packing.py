@@ -37,8 +37,8 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        """Return the bytes of the body, secrets included."""
-        return _body(self.endpoint, self.items)
+        """Return the bytes that go over the wire as the body, secrets included; compressed, if the endpoint does so."""
+        return self.endpoint.compressed(_body(self.endpoint, self.items))
 
     @property
     def rules(self) -> list[str]:

@@ -133,7 +133,7 @@ class Code(StrEnum):
     VENDOR_WOULD_REFUSE = "vendor_would_refuse"
     """The vendor is documented to refuse such a value."""
     ITEM_TOO_LARGE = "item_too_large"
-    """One item alone is larger than the endpoint's limit for a request."""
+    """One item is larger than the endpoint takes, by itself or as a request."""
     SETTING_REQUIRED = "setting_required"
     """This event needs a setting that is not set; the message names it."""
     # failed

@@ -23,6 +23,8 @@ __all__ = ["LONGEST_WAIT", "Fetcher", "Sender", "Transport", "backoff"]
 _FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 _CONNECTIONS = 5
+_LONG = 100_000
+"""Bytes whose compression takes longer (half a millisecond) than to hand them to a thread."""
 _LONGEST_ANSWER = 1_000_000
 
 
@@ -87,11 +89,18 @@ class Sender:
             return Reason(Code.UNREACHABLE, f"The connection to {host} failed: {what}.")
 
     async def _exchange(self, request: Request) -> Answer:
-        sent = self._client.stream(request.method, request.url, content=request.body, headers=request.headers)
+        body = await _body(request)
+        sent = self._client.stream(request.method, request.url, content=body, headers=request.headers)
         async with sent as response:
             body = await _read(response)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, headers, body)
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body of a request; a long one is compressed in a thread, since other lanes go on meanwhile."""
+    long = request.endpoint.compresses and sum(len(item.data) for item in request.items) > _LONG
+    return await asyncio.to_thread(lambda: request.body) if long else request.body
 
 
 def _host(url: str) -> str:
