@@ -55,6 +55,7 @@ def test_every_block_is_checked_here() -> None:
         "pip install turnout",
         '{"message_id":',
         "[destinations.amplitude]",
+        "[log]",
         "from turnout import Dispatcher",
         "turnout new acme",
         "from turnout import ITEMS",
@@ -101,6 +102,15 @@ def test_the_configuration_is_accepted(tmp_path: Path) -> None:
     dispatcher = Dispatcher.from_config(load_config(path), environ={"AMPLITUDE_API_KEY": "key-from-outside"})
     config = dispatcher.destinations["amplitude"].config
     assert (config.api_key, config.track_named_pages) == ("key-from-outside", True)
+
+
+def test_the_sources_are_accepted(tmp_path: Path) -> None:
+    """The block for SDKs names a log and a sender whose key comes from the environment."""
+    path = tmp_path / "turnout.toml"
+    path.write_text(block("[sources.website]").text, encoding="utf-8")
+    configuration = load_config(path)
+    assert configuration.log.path == "turnout.log"
+    assert configuration.senders({"WEBSITE_WRITE_KEY": "wk-from-outside"})["website"].write_key == "wk-from-outside"
 
 
 def test_the_python_block_runs() -> None:
