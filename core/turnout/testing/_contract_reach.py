@@ -15,7 +15,7 @@ def every_rule_can_run(subject: Subject) -> None:
     never = {rule.id: rule for rule in declared_rules(subject.kind)}
     if not never:
         raise NothingToSee("The destination has no rule.")
-    for pinned in subject.pinned:
+    for pinned in subject.cases:
         never = {name: rule for name, rule in never.items() if name not in pinned.rules}
     normaliser = Normaliser(clock=lambda: NOW)
     normalised = [normaliser.event(event) for _, event in subject.corpus]
@@ -41,7 +41,7 @@ def every_endpoint_is_used(subject: Subject) -> None:
     if not declared:
         raise NothingToSee("The destination has no endpoint.")
     used = set(subject.covering)
-    used |= {request["endpoint"] for pinned in subject.pinned for plan in pinned.plans for request in plan["requests"]}
+    used |= {name for pinned in subject.cases for name in pinned.endpoints}
     for name in declared:
         if name not in used:
             found = f"no event becomes an item for the endpoint '{name}', under any settings"

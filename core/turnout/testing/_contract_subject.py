@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from turnout._casefiles import destination_of, is_case
+from turnout._casefiles import destination_of, snapshot_of
 from turnout.cases import Case
+from turnout.checking import Suite, find
 from turnout.destination import Destination
 from turnout.dispatcher import Dispatcher
 from turnout.endpoint import Item
@@ -55,26 +56,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Pinned(msgspec.Struct, frozen=True):
-    """A case with its plans; `fault` says why there are none."""
+    """A case of the destination, and the ids of the rules that make an item in it."""
 
-    variants: tuple[Case, ...]
-    """The case for each of its profiles; the case itself when it has not several."""
     path: Path
-    pinned: Any = None
-    """What its snapshot has to hold."""
-    fault: str = ""
-
-    @property
-    def plans(self) -> list[dict[str, Any]]:
-        """All of its plans."""
-        if isinstance(self.pinned, dict):
-            return [plan for plans in self.pinned.values() for plan in plans]
-        return list(self.pinned or ())
-
-    @property
-    def rules(self) -> set[str]:
-        """The ids of the rules that made an item in it."""
-        return {rule for plan in self.plans for request in plan["requests"] for rule in request["rules"]}
+    case: Case | None
+    """None when the file is wrong."""
+    rules: frozenset[str] = frozenset()
+    endpoints: frozenset[str] = frozenset()
 
 
 class Subject:
@@ -202,18 +190,22 @@ class Subject:
 
     def _of_cases(self) -> Iterator[Entry]:
         times: dict[str, int] = {}
-        for pinned in self.pinned:
+        for pinned in self.cases:
             new = [rule for rule in sorted(pinned.rules) if times.get(rule, 0) < _CASES_OF_A_RULE]
             times.update({rule: times.get(rule, 0) + 1 for rule in new})
-            for case in pinned.variants if new else ():
-                yield from _entries(case, self)
+            if pinned.case is not None and new:
+                yield from _entries(pinned.case, self)
 
     @cached_property
-    def pinned(self) -> list[Pinned]:
-        """The destination's cases, with the plans that they have now."""
-        if self.folder is None:
-            return []
-        return list(_pinned(self.folder, self.name))
+    def suite(self) -> Suite:
+        """All cases below the folder, of whatever destination."""
+        return Suite(()) if self.folder is None else find([self.folder])
+
+    @cached_property
+    def cases(self) -> list[Pinned]:
+        """The destination's cases."""
+        found = (_pinned(path) for path in self.suite.cases)
+        return [one for one in found if (one.case.destination if one.case else destination_of(one.path)) == self.name]
 
 
 def _smallest(entry: Entry, plan: Plan, check: Callable[[Entry, Plan, Looked], None], broken: Broken) -> Broken:
@@ -243,21 +235,28 @@ def _now() -> datetime:
 
 
 def _entries(case: Case, subject: Subject) -> Iterator[Entry]:
-    for number, event in enumerate(case.events):
-        if isinstance(event, dict):
-            stamped = events.stamped(event, f"{case.path.stem}-{number}"[:100])
-            yield Entry(f"case {case.path.stem}", case.settings, subject.dispatcher(case.settings), stamped)
+    for variant in case.each():
+        for number, event in enumerate(variant.events):
+            if isinstance(event, dict):
+                stamped = events.stamped(event, f"{case.path.stem}-{number}"[:100])
+                dispatcher = subject.dispatcher(variant.settings)
+                yield Entry(f"case {case.path.stem}", variant.settings, dispatcher, stamped)
 
 
-def _pinned(folder: Path, name: str) -> Iterator[Pinned]:
-    for path in sorted(path for path in folder.resolve().rglob("*") if is_case(path)):
-        try:
-            case = Case.load(path)
-            if case.destination == name:
-                yield Pinned(case.each(), path, case.pinned())
-        except ConfigError as error:
-            if destination_of(path) == name:
-                yield Pinned((), path, [], str(error))
+def _pinned(path: Path) -> Pinned:
+    """Return a case with what its snapshot says of it; without a snapshot, nothing is pinned."""
+    try:
+        case = Case.load(path)
+    except ConfigError:
+        return Pinned(path, None)
+    try:
+        kept = msgspec.json.decode(snapshot_of(path).read_bytes())
+        plans = [plan for plans in kept.values() for plan in plans] if isinstance(kept, dict) else kept
+        requests = [request for plan in plans for request in plan["requests"]]
+        rules = frozenset(rule for request in requests for rule in request["rules"])
+        return Pinned(path, case, rules, frozenset(request["endpoint"] for request in requests))
+    except (OSError, msgspec.DecodeError, LookupError, TypeError):
+        return Pinned(path, case)
 
 
 def seen(plan: Plan) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from turnout._json import pointer
+from turnout.differences import Difference, differences
 
-__all__ = ["Broken", "NothingToSee", "difference", "shown"]
+__all__ = ["Broken", "NothingToSee", "difference", "shown", "told_difference"]
 
 _LONGEST_EVENT = 4000
 
@@ -43,33 +43,24 @@ def _event(event: Any) -> str:
     return text if len(text) <= _LONGEST_EVENT else f"{text[:_LONGEST_EVENT]}… ({len(text):,} characters)"
 
 
-_ABSENT = object()
+def difference(one: Any, other: Any) -> str:
+    """Return the first place in which two JSON values differ, with what is there; empty when they are equal."""
+    if msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted"):
+        return ""
+    found = differences(one, other)
+    return told_difference(found[0]) if found else ""
 
 
-def difference(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> str:
-    """Return the first place in which two JSON values differ and both values there; empty when they are equal."""
-    if type(one) is not type(other) or not isinstance(one, dict | list):
-        if type(one) is type(other) and one == other:
-            return ""
-        return f"{pointer(path) or 'the whole'}: {shown(one)} and {shown(other)}"
-    keys = dict.fromkeys([*_keys(one), *_keys(other)])
-    pairs = ((key, _at(one, key), _at(other, key)) for key in keys)
-    return next((found for key, left, right in pairs if (found := difference(left, right, (*path, key)))), "")
-
-
-def _keys(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, dict) else list(range(len(value)))
-
-
-def _at(value: Any, key: Any) -> Any:
-    if isinstance(value, dict):
-        return value.get(key, _ABSENT)
-    return value[key] if key < len(value) else _ABSENT
+def told_difference(found: Difference) -> str:
+    """Return one difference as a message tells it."""
+    place = found.path or "the whole"
+    if found.kind == "moved":
+        return f"{place}: it was at {found.was}"
+    sides = {"added": f"nothing and {shown(found.now)}", "missing": f"{shown(found.was)} and nothing"}
+    return f"{place}: {sides.get(found.kind, f'{shown(found.was)} and {shown(found.now)}')}"
 
 
 def shown(value: Any) -> str:
     """Return a JSON value as a message shows it: on one line, and short."""
-    if value is _ABSENT:
-        return "nothing"
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 200 else text[:197] + "..."
