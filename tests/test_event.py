@@ -230,6 +230,27 @@ def test_to_dict_writes_ids_as_text_and_keeps_nulls() -> None:
     assert (found["userId"], found["anonymousId"], found["messageId"]) == ("5", None, "6")
 
 
+def test_forwarded_leaves_out_what_counts_here_alone(full: Event) -> None:
+    """The key of the sender, the name of the project and the arrival stay here; all else goes on as it is."""
+    found = full.forwarded()
+    assert full.to_dict().keys() - found.keys() == {"receivedAt", "projectId", "writeKey"}
+    assert full.to_dict() == {**found, "receivedAt": FULL["receivedAt"], "projectId": "p-1", "writeKey": "w-1"}
+    found["properties"]["products"].clear()
+    assert full.forwarded()["properties"] == FULL["properties"]
+
+
+def test_forwarded_leaves_out_what_says_nothing() -> None:
+    """null at the root, and empty ids and names; what is inside objects stays, and so does any other text."""
+    found = make(
+        userId="", anonymousId="a-1", name=None, category="", groupId=None, channel="", version=0,
+        properties={"x": None, "y": ""}, context={"page": {"referrer": None}}, more=False,
+    ).forwarded()  # fmt: skip
+    assert found.keys() - {"timestamp", "originalTimestamp", "messageId", "type", "event"} == {
+        "anonymousId", "channel", "version", "properties", "context", "more",
+    }  # fmt: skip
+    assert (found["properties"], found["context"]) == ({"x": None, "y": ""}, {"page": {"referrer": None}})
+
+
 @pytest.mark.parametrize("year", ["0001", "0999", "9999"])
 def test_times_are_written_with_four_digit_years(year: str) -> None:
     """Times are ISO 8601 with milliseconds and Z, in any year."""

@@ -24,6 +24,8 @@ _IDS = {
     "groupId": "group_id",
     "previousId": "previous_id",
 }
+_WORDS = frozenset({*_IDS, "event", "name", "category"})
+_LOCAL = ("receivedAt", "projectId", "writeKey")
 
 
 class Event(
@@ -134,6 +136,20 @@ class Event(
         data["receivedAt"] = iso(self.received_at)
         if self.sent_at is not None:
             data["sentAt"] = iso(self.sent_at)
+        return data
+
+    def forwarded(self) -> dict[str, Any]:
+        """Return what the next server gets of the event, where events themselves are passed on: yours to change.
+
+        It is `to_dict()` without what counts for this server alone (`receivedAt`, `projectId`, `writeKey`), and
+        without keys of the root that say nothing: null, and `""` for ids and names.
+        """
+        data = self.to_dict()
+        for key in _LOCAL:
+            data.pop(key, None)
+        silent = [key for key, value in data.items() if value is None or (value == "" and key in _WORDS)]
+        for key in silent:
+            del data[key]
         return data
 
     def copy(self) -> Event:
