@@ -373,7 +373,6 @@ def test_a_body_that_is_too_large_gets_413(bench: Bench) -> None:
     assert code(bench.post("/v1/track", large)) == (413, "body_too_large")
     chunked = bench.ask("POST", "/v1/track", content=pieces(*[b"x" * 100_000] * 6), auth=(WEB, ""))
     assert code(chunked) == (413, "body_too_large")
-    assert chunked.headers["connection"] == "close"
     packed = {"content-encoding": "gzip"}
     assert code(bench.post("/v1/track", gzip.compress(large), headers=packed)) == (413, "body_too_large")
     assert bench.kept() == []
@@ -436,6 +435,42 @@ def test_a_body_that_is_badly_packed_is_refused(
 ) -> None:
     """Damaged, cut off, with something behind it, twice, or in another way."""
     assert code(bench.post("/v1/track", body, headers={"content-encoding": packing})) == expected
+
+
+def test_a_packed_body_without_content_has_an_end(bench: Bench) -> None:
+    """Gzip can go on for ever and unpack to nothing: what comes counts, too."""
+    begin, nothing = gzip.compress(b"")[:10], b"\0\0\0\xff\xff"
+    content = pieces(begin, *[nothing * 20_000] * 6)
+    answer = bench.ask("POST", "/v1/track", content=content, auth=(WEB, ""), headers={"content-encoding": "gzip"})
+    assert code(answer) == (413, "body_too_large")
+
+
+def test_bodies_that_come_at_a_time_share_their_room(tmp_path: Path) -> None:
+    """What has come counts, not what could: clients that send nothing keep nobody out; beyond it a call gets 429."""
+    with opened(tmp_path, max_waiting_megabytes=1) as bench:
+
+        async def slow(size: int, enough: asyncio.Event) -> AsyncIterator[bytes]:
+            yield b" " * size
+            await enough.wait()
+
+        async def main() -> list[httpx.Response]:
+            enough = asyncio.Event()
+            transport = httpx.ASGITransport(bench.gateway)
+            async with httpx.AsyncClient(transport=transport, base_url="http://gateway", auth=(WEB, "")) as client:
+                open_ = [asyncio.create_task(client.post("/v1/t", content=slow(1, enough))) for _ in range(50)]
+                await asyncio.sleep(0.05)
+                idle = await client.post("/v1/t", json=track())
+                open_ += [asyncio.create_task(client.post("/v1/t", content=slow(400_000, enough))) for _ in range(3)]
+                done, _ = await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
+                after = await client.post("/v1/t", json=track(messageId="m-75"))
+                enough.set()
+                await asyncio.gather(*open_)
+                return [idle, *(task.result() for task in done), after]
+
+        idle, refused, after = asyncio.run(main())
+        assert (idle.status_code, after.status_code) == (200, 200)
+        assert code(refused) == (429, "too_busy")
+        assert refused.headers["retry-after"] == "1"
 
 
 def test_a_body_that_does_not_come_gets_408(tmp_path: Path) -> None:

@@ -1,69 +1,169 @@
-"""HTTP as uvicorn speaks it, with limits on the head of a request: how large it may be, and how long it may take.
+"""HTTP as uvicorn speaks it, with limits on everything around a body: what uvicorn lets a client do without an end.
 
-uvicorn limits neither: a client that sends its headers a byte at a time, or never ends them, would keep its connection.
+A client may take its time with the head, send one that never ends, hide megabytes between the chunks of a body or
+behind it, go on after it was refused, send requests faster than they are answered, or never read an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from turnout.settings import Config
 
 __all__ = ["limited"]
 
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_HEAD, _BODY, _BETWEEN = "head", "body", "between"
+"""Where in a request a connection is; between two of them."""
+_WORDS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_ANSWER = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_QUEUED = 16
+"""Requests that may wait on a connection for the answer to one before them."""
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_IGNORED = b"\r\nignored:"
 
 
-def limited(most: int, seconds: float) -> type[HttpToolsProtocol]:
-    """Return a protocol whose requests have heads of at most `most` bytes, sent within `seconds`."""
+def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpToolsProtocol]:
+    """Return a protocol with the limits of the section `[gateway]`.
+
+    `refused` is called with each status that it answers by itself.
+    """
+    most = int(settings.max_header_bytes)
+    head_seconds, body_seconds, idle_seconds = settings.head_seconds, settings.body_seconds, settings.idle_seconds
 
     class Protocol(HttpToolsProtocol):
-        """HTTP/1.1 with a limited head."""
+        """HTTP/1.1 with limits."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._head: int | None = 0
-            self._late = self.loop.call_later(seconds, self._refuse, _TOO_SLOW)
+            self._place = _HEAD
+            self._size = self._begun = 0
+            self._late = self.loop.call_later(head_seconds, self._refuse, 408)
+            self._stuck: asyncio.TimerHandle | None = None
+            self._running: RequestResponseCycle | None = None
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._late.cancel()
+            self.resume_writing()
+            if self._running:  # which is not the last one, when requests are queued
+                self._running.disconnected = True
+                self._running.message_event.set()
             super().connection_lost(exc)
 
-        def data_received(self, data: bytes) -> None:
-            if self._head is None or self._head + len(data) <= most:
-                self._count(data)
-                super().data_received(data)
-                return
-            # The head may end within the first bytes, with the beginning of a body behind them.
-            room = most - self._head
-            self._head = most
-            super().data_received(data[:room])
-            if self._head is None:
-                super().data_received(data[room:])
-            else:
-                self._refuse(_TOO_LARGE)
+        def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+            self._running = cycle
+            super()._start_asgi_task(cycle, app)
 
-        def _count(self, data: bytes) -> None:
-            if self._head is not None:
-                self._head += len(data)
+        def data_received(self, data: bytes) -> None:
+            if self._place is _BETWEEN:
+                data = data.lstrip(b"\r\n")  # they may stand there, and are no sign of life
+            if not data or self.transport.is_closing():
+                return
+            if self._place is _BODY:
+                self._size += len(data)
+                super().data_received(data)
+                if self._place is _BODY and self._size > most:
+                    self._refuse(431)
+            else:
+                self._head_received(data)
+
+        def _head_received(self, data: bytes) -> None:
+            """Take data that begins within a head, or begins one; a body may stand behind it, and more requests."""
+            # Java's client asks for HTTP/2 like this. Whoever doesn't know it has to go on as if it weren't there, but
+            # the parser would leave out the body.
+            if b"pgrade:" in data or b"PGRADE:" in data:
+                data = _UPGRADE.sub(_IGNORED, data)
+            before, begun = self._size if self._place is _HEAD else 0, self._begun
+            piece, rest = data[: most - before], data[most - before :]
+            if piece:
+                super().data_received(piece)
+            another = self._begun - begun > (before == 0)
+            if self._place is _HEAD:
+                self._size = 1 if another else before + len(piece)
+            if rest and self._place is _HEAD and not another:
+                self._refuse(431)
+            elif rest:
+                self.data_received(rest)
 
         def on_message_begin(self) -> None:
-            if self._head is None:  # another request on the same connection
-                self._head = 0
-                self._late = self.loop.call_later(seconds, self._refuse, _TOO_SLOW)
+            self._begun += 1
+            if self._place is not _HEAD:  # the time for the first one counts from the connection
+                self._place, self._size = _HEAD, 0
+                self._late = self.loop.call_later(head_seconds, self._refuse, 408)
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             self._late.cancel()
-            self._head = None
-            super().on_headers_complete()
+            self._place, self._size = _BODY, 0
+            if len(self.pipeline) >= _QUEUED:
+                self.transport.abort()
+            if not self.transport.is_closing():
+                super().on_headers_complete()
 
-        def _refuse(self, answer: bytes) -> None:
+        def on_body(self, body: bytes) -> None:
+            # What is around a body may be as long as the body itself, and a little more.
+            self._size -= 2 * len(body)
+            if not self.transport.is_closing():
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._late.cancel()
+            self._place = _BETWEEN
+            if self.transport.is_closing():
+                return
+            super().on_message_complete()
+            if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+                wait = self.loop.call_later(idle_seconds, self.timeout_keep_alive_handler)
+                self.timeout_keep_alive_task = wait
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.transport.is_closing():  # closing waits until everything is read
+                self._late = self.loop.call_later(body_seconds, self.transport.abort)
+            elif self._place is _BODY and self.cycle.response_complete:
+                # Reading on for a while lets the client see its answer, which a reset would take from it.
+                self._late = self.loop.call_later(idle_seconds, self.transport.abort)
+
+        def timeout_keep_alive_handler(self) -> None:
+            if self.transport.get_write_buffer_size():
+                self.transport.abort()  # closing would wait for a client that doesn't read
+            super().timeout_keep_alive_handler()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stuck = self._stuck or self.loop.call_later(body_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            if self._stuck:
+                self._stuck.cancel()
+                self._stuck = None
+            super().resume_writing()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(400)
+
+        def _refuse(self, status: int) -> None:
+            """Close the connection, with an answer where the client waits for one to what it is sending."""
             transport: Any = self.transport
-            if not transport.is_closing():
-                transport.write(answer)
-                transport.close()
+            if transport.is_closing():
+                return
+            refused(status)
+            if transport.get_write_buffer_size():
+                transport.abort()
+            elif self._may_answer():
+                transport.write(_ANSWER % (status, _WORDS[status]))
+            if self._running:
+                self._running.disconnected = True
+            transport.close()
+
+        def _may_answer(self) -> bool:
+            cycle = self.cycle
+            if self._place is _BODY:
+                return cycle is self._running and not cycle.response_started
+            return cycle is None or cycle.response_complete
 
     return Protocol

@@ -9,7 +9,7 @@ from typing import Any
 
 from turnout.reasons import Code, Reason
 
-__all__ = ["BodyError", "Receive", "read_body"]
+__all__ = ["BodyError", "Receive", "Room", "read_body"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -30,21 +30,30 @@ class GoneError(Exception):
     """The client went away before it had sent everything."""
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int, seconds: float) -> bytes:
+class Room:
+    """How many bytes the bodies that are being read take together, and how many they may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int, seconds: float, room: Room) -> bytes:
     """Return the body, unpacked, of at most `most` bytes.
 
-    Raises `BodyError` as soon as it is too large (413), takes more than `seconds` (408), is packed in another way than
-    gzip (415) or not rightly packed (400), and `GoneError` when the client goes away. Nothing behind the limit is read.
+    Raises `BodyError` as soon as it is too large (413), takes more than `seconds` (408), finds no room beside other
+    bodies (429), is packed in another way than gzip (415) or not rightly packed (400), and `GoneError` when the client
+    goes away. Nothing behind the limit is read.
     """
     packing = headers.get(b"content-encoding", b"").strip().lower()
     if packing not in (*_PLAIN, b"gzip", b"x-gzip"):
         shown = packing[:40].decode("ascii", "replace")
         raise BodyError(415, Code.ENCODING_UNSUPPORTED, f"The body is packed as '{shown}'. Send it plain or with gzip.")
-    if _told(headers) > most and packing in _PLAIN:
+    if _told(headers) > most:
         raise too_large(most)
     try:
         async with asyncio.timeout(seconds):
-            return await _whole(receive, most, packed=packing not in _PLAIN)
+            return await _whole(receive, most, room, packed=packing not in _PLAIN)
     except TimeoutError:
         message = f"The body did not come within {seconds:g} seconds. Send it again."
         raise BodyError(408, Code.BODY_TIMED_OUT, message) from None
@@ -61,26 +70,30 @@ def _told(headers: Mapping[bytes, bytes]) -> int:
     return int(told) if told.isdigit() and len(told) < 20 else 0
 
 
-async def _whole(receive: Receive, most: int, *, packed: bool) -> bytes:
-    pieces: list[bytes] = []
-    size, more, unpacker = 0, True, zlib.decompressobj(wbits=31) if packed else None
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise GoneError
-        piece, more = message.get("body", b""), message.get("more_body", False)
-        if not pieces and unpacker is None and piece.startswith(_GZIP):
-            unpacker = zlib.decompressobj(wbits=31)  # some senders forget the header
-        if unpacker is not None:
-            piece = _unpacked(unpacker, piece, most - size)
-        size += len(piece)
-        if size > most:
-            raise too_large(most)
-        if piece:
-            pieces.append(piece)
+async def _whole(receive: Receive, most: int, room: Room, *, packed: bool) -> bytes:
+    body, came, more, unpacker = bytearray(), 0, True, zlib.decompressobj(wbits=31) if packed else None
+    try:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise GoneError
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            if not came and unpacker is None and piece.startswith(_GZIP):
+                unpacker = zlib.decompressobj(wbits=31)  # some senders forget the header
+            came += len(piece)
+            if unpacker is not None:
+                piece = _unpacked(unpacker, piece, most - len(body))
+            body += piece
+            room.taken += len(piece)
+            if max(came, len(body)) > most:  # what is packed may unpack to nothing, for ever
+                raise too_large(most)
+            if more and room.taken > room.most:
+                raise BodyError(429, Code.TOO_BUSY, "Too many calls are being sent. Send it again later.")
+    finally:
+        room.taken -= len(body)
     if unpacker is not None and not unpacker.eof:
         raise _broken("it is cut off")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return bytes(body)
 
 
 def _unpacked(unpacker: Any, piece: bytes, room: int) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from turnout._json import compact
-from turnout._receiving import BodyError, GoneError, Receive, read_body
+from turnout._receiving import BodyError, GoneError, Receive, Room, read_body
 from turnout.accepting import Acceptor
 from turnout.errors import Refusal
 from turnout.gatewaymetrics import Tally
@@ -96,8 +96,7 @@ class Gateway:
         self.stopping = False
         """Set it, and every call gets 503: its sender comes back later."""
         self._clock = clock or _now
-        self._room = int(settings.max_waiting_megabytes) * 1_000_000
-        self._reading = 0
+        self._room = Room(int(settings.max_waiting_megabytes) * 1_000_000)
         self._origins = frozenset(settings.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,7 +138,7 @@ class Gateway:
             return refused.answer
         except BodyError as error:
             self.tally.refused(error.reason.code)
-            return Answer(error.status, _told(error.reason), _CLOSE)
+            return Answer(error.status, _told(error.reason), _BESIDE.get(error.status, ()))
 
     def _page(self, path: str, method: str) -> Answer:
         """Return what is there beside the calls: the settings that analytics.js asks for."""
@@ -156,12 +155,8 @@ class Gateway:
         self._check_room()
         given, token = _credentials(headers.get(b"authorization"))
         source = None if given is None else self._source(given, token)
-        room = int(self.settings.max_body_bytes)
-        self._reading += room
-        try:
-            raw = await read_body(receive, headers, room, self.settings.body_seconds)
-        finally:
-            self._reading -= room
+        most, seconds = int(self.settings.max_body_bytes), float(self.settings.body_seconds)
+        raw = await read_body(receive, headers, most, seconds, self._room)
         if kind == _NOTHING:
             return Answer(200, _DONE)
         try:
@@ -182,7 +177,7 @@ class Gateway:
         if self.stopping:
             message = "The gateway is being stopped. Send it again."
             raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_AGAIN_SECONDS), *_CLOSE)
-        if self.acceptor.waiting_bytes + self._reading > self._room:
+        if self.acceptor.waiting_bytes + self._room.taken > self._room.most:
             message = "Too many calls wait to be kept. Send it again later."
             raise _RefusedError(429, Code.TOO_BUSY, message, _later(_AGAIN_SECONDS))
 
@@ -250,6 +245,8 @@ class Gateway:
 
 
 _CLOSE = ((b"connection", b"close"),)
+_BESIDE = {408: _CLOSE, 429: ((b"retry-after", b"%d" % _AGAIN_SECONDS),)}
+"""Headers of an answer to a body that was not read to its end, by status."""
 _EXPOSED = (b"access-control-expose-headers", b"retry-after")
 """What pages may read of an answer beside its body."""
 _ANY_ORIGIN = ((b"access-control-allow-origin", b"*"), _EXPOSED)

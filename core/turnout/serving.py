@@ -145,11 +145,12 @@ class Service:
         settings = self.settings
         return uvicorn.Config(
             app,
-            http=limited(int(settings.max_header_bytes), float(settings.head_seconds)),
+            http=limited(settings, lambda status: self.gateway.tally.requests.update((status,))),
             loop="none",
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # a line for each bad request would let clients fill the disk
             access_log=False,
             server_header=False,
             date_header=False,
