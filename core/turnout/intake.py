@@ -104,9 +104,12 @@ class Batch(Call):
         for index, item in enumerate(body.items):
             text = bytes(item)
             event = plain(text) if stamps else None
-            if event is None or event.write_key is not None or (addressed and _on_device(event)):
+            if event is None:
                 self._look(kept, index, source, address)
                 continue
+            seen = address if addressed and not event.context.ip and _on_device(event) else None
+            if seen or event.write_key is not None:
+                text = _rewritten(text, seen)
             texts.append(text[:-1] + stamps[event.sent_at is None])  # type: ignore[index]
             keys.append(key_of(source.id, event.message_id))
         return kept
