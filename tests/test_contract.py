@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +47,7 @@ FAULTS = [
     Fault("stated:Undocumented", "rules_are_documented", ("the rule 'seen' has no docstring", "docstring what")),
     Fault("stated:Doubled", "rules_are_documented", ("two rules have the id 'seen'",), ("every_rule_has_a_case",)),
     Fault("stated:Wordless", "settings_are_documented", ("setting 'verbose'",)),
-    Fault("stated:Contrary", "settings_are_documented", ("'queue' must be a whole number of at least 1, not 0",)),
+    Fault("stated:Contrary", "settings_are_documented", ("default 0 is refused: it must be a whole number",)),
     Fault("stated:Open", "secrets_are_marked", ("'access_token' sounds secret", "secret=False")),
     Fault("stated:Account", "secrets_are_marked", ("'account' authenticates the endpoint 'events'",)),
     Fault("stated:Gullible", "wrong_settings_are_refused", ("'extras' takes anything",)),
@@ -80,6 +84,7 @@ FAULTS = [
         ("set is not a JSON value",),
         ("survives_hostile_events", "every_rule_has_a_case"),
     ),
+    Fault("mapped:Textual", "makes_clean_json", ("rule 'tracked'", "an item is not clean JSON")),
     Fault("mapped:NotANumber", "makes_clean_json", ("'NaN' at /properties/price", "isfinite")),
     Fault("mapped:Twofold", "makes_clean_json", ("the key 'user' stands there twice", "rule 'tracked'")),
     Fault("mapped:HandMade", "items_fit_their_endpoints", ("the endpoint takes 20,000", "rule 'tracked'")),
@@ -132,7 +137,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     about = folder / "turnout_broken-4.5.6.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-broken\nVersion: 4.5.6\n", encoding="utf-8")
-    places = ["sound:Sound", *(fault.place for fault in FAULTS)]
+    right = ["sound:Sound", *(f"unusual:{name.capitalize()}" for name in UNUSUAL)]
+    places = [*right, *(fault.place for fault in FAULTS)]
     lines = [f"{name_of(place)} = {place if place.startswith('turnout_') else f'broken.{place}'}" for place in places]
     (folder / "turnout_untyped").mkdir()
     (folder / "turnout_untyped" / "__init__.py").write_text(UNTYPED, encoding="utf-8")
@@ -148,7 +154,8 @@ def name_of(place: str) -> str:
 
 def contract(folder: Path, name: str, **attributes: Any) -> type[DestinationContract]:
     """Return the contract tests of a destination as its author would write them, with cases of their own."""
-    write_cases(folder, name)
+    if name not in UNUSUAL:
+        write_cases(folder, name)
     return type("TestIt", (DestinationContract,), {"destination": name, "cases": folder / "cases", **attributes})
 
 
@@ -164,8 +171,8 @@ def write_cases(folder: Path, name: str) -> None:
         snapshot.parent.mkdir(exist_ok=True)
         try:
             text = dump(Case.load(path).pinned())
-        except ConfigError:
-            continue  # one that can't be configured has no plans
+        except (ConfigError, TypeError):
+            continue  # one that can't be configured has no plans, and items of text can't be packed
         if name == "stale":
             text = text.replace("Report Exported", "Report Sent")
         snapshot.write_text(text, encoding="utf-8")
@@ -184,6 +191,104 @@ def test_a_sound_destination_passes(installed: Path) -> None:
     """Every check passes, and none is skipped."""
     kind = contract(installed, "sound", examples=60)
     assert {check: told for check in CHECKS if (told := result(kind, check)) != ("passed", "")} == {}
+
+
+# What has no fault
+
+
+UNUSUAL: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "bare": (
+        {},
+        {
+            *("ships_its_types", "settings_are_documented", "secrets_are_marked", "conditions_name_settings"),
+            *("leaves_the_event_alone", "keys_are_stable_and_distinct", "shows_no_secret"),
+        },
+    ),
+    "forwarding": ({}, {"conditions_name_settings", "says_why_nothing_is_sent"}),
+    "peculiar": ({"accepted": {"state": "stored"}}, {"leaves_the_event_alone"}),
+}
+"""Unusual destinations: what their authors say in the test class, and which checks have nothing to look at."""
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_what_is_unusual_and_right_passes(installed: Path, name: str) -> None:
+    """Nothing fails but what asks for cases; a check that has nothing to look at is skipped, with a sentence."""
+    attributes, skipped = UNUSUAL[name]
+    kind = contract(installed, name, examples=60, **attributes)
+    results = {check: result(kind, check) for check in CHECKS}
+    assert results.pop("every_rule_has_a_case")[0] == "failed"
+    assert results.pop("cases_match_their_snapshots")[0] == "skipped"
+    assert {check: told for check, (found, told) in results.items() if found == "failed"} == {}
+    assert {check for check, (found, _) in results.items() if found == "skipped"} == skipped
+    assert all(len(results[check][1].split()) > 3 for check in skipped)
+
+
+def test_what_cannot_be_loaded_fails_once(installed: Path) -> None:
+    """One check says that there is no such destination; all others have nothing to look at, and say so."""
+    kind = contract(installed, "soundd")
+    results = {check: result(kind, check) for check in CHECKS}
+    outcome, message = results.pop("is_found_by_its_entry_point")
+    assert (outcome, "Did you mean 'sound'?" in message, "pyproject.toml" in message) == ("failed", True, True)
+    assert {found for found, _ in results.values()} == {"skipped"}
+    assert all("There is no destination plugin 'soundd'" in told for _, told in results.values())
+
+
+def test_a_class_that_names_no_destination_says_what_to_write(installed: Path) -> None:
+    """The entry-point name is what an author forgets first."""
+    outcome, message = result(type("TestIt", (DestinationContract,), {}), "is_found_by_its_entry_point")
+    assert (outcome, 'destination = "acme"' in message) == ("failed", True)
+
+
+# What an author says in the class
+
+
+def test_settings_are_taken_as_a_user_writes_them(installed: Path) -> None:
+    """With Segment's keys too; wrong ones fail one check, which names the setting, and no secret is repeated."""
+    kind = contract(installed, "sound", settings={"apiKey": "key-of-the-author", "region": "EU"})
+    assert result(kind, "can_be_configured") == ("passed", "")
+    assert kind.subject().configured(kind.subject().settings).config.region == "EU"
+    kind = contract(installed, "sound", settings={"apiKey": "key-of-the-author", "regoin": "EU"})
+    outcome, message = result(kind, "can_be_configured")
+    assert (outcome, "Did you mean 'region'?" in message, "settings = {…}" in message) == ("failed", True, True)
+    assert "key-of-the-author" not in message
+    assert result(kind, "keys_are_stable_and_distinct")[0] == "skipped"
+
+
+def test_settings_are_made_from_the_schema(installed: Path) -> None:
+    """Required ones by pattern, length and choices; the others keep their defaults."""
+    made = contract(installed, "peculiar").subject().settings
+    assert re.fullmatch(r"[A-F]{2}-\d{4}", made["project_id"])
+    assert len(made["secret_code"]) == 12
+    assert set(made) == {"project_id", "secret_code"}
+
+
+def test_a_secret_of_the_author_is_in_no_message(installed: Path) -> None:
+    """Not even where the finding is in the header that holds it."""
+    kind = contract(installed, "remembering", settings={"api_key": "key-of-the-author"})
+    outcome, message = result(kind, "gives_the_same_answer_twice")
+    assert (outcome, "key-of-the-author" in message) == ("failed", False)
+
+
+def test_cases_are_found_beside_the_test_file_and_above(tmp_path: Path) -> None:
+    """`cases = "tests/cases"` is a folder of the project, wherever pytest is started."""
+    folder = tmp_path / "project" / "tests" / "unit"
+    (tmp_path / "project" / "tests" / "cases").mkdir(parents=True)
+    folder.mkdir()
+    source = "from turnout.testing import DestinationContract\nclass TestIt(DestinationContract):\n    cases = {!r}\n"
+    for number, given in enumerate(["tests/cases", "cases", None, "absent"]):
+        path = folder / f"test_cases_{number}.py"
+        path.write_text(source.format(given), encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        found = module.TestIt.subject().folder
+        assert found == (None if given == "absent" else tmp_path / "project" / "tests" / "cases")
+
+
+# What is broken
 
 
 FIRST = list({fault.check: fault for fault in reversed(FAULTS)}.values())[::-1]
@@ -216,3 +321,31 @@ def assert_noticed(fault: Fault, outcome: str, message: str) -> None:
     assert outcome == "failed", message
     for words in (*fault.words, "\n  plugin  ", "\n  found   ", "\n  mend    "):
         assert words in message, message
+
+
+TEST = """
+import pytest
+from turnout.testing import DestinationContract
+
+class TestTrusting(DestinationContract):
+    destination = "trusting"
+
+    def test_every_rule_has_a_case(self):
+        pytest.skip("There are none in this test.")
+"""
+
+
+def test_pytest_shows_the_message_and_no_traceback(installed: Path, tmp_path: Path) -> None:
+    """As an author sees it: the rule of the house and how to mend it; a check that was overridden stays so."""
+    (tmp_path / "test_trusting.py").write_text(TEST, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(Path(__file__).parent)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-k", "hostile or case or keys", "."],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 failed, 2 passed, 2 skipped" in done.stdout, done.stdout
+    assert "\nEvery event gets an outcome" in done.stdout
+    assert "  mend    Ask what a value is" in done.stdout
+    assert "There are none in this test." in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "_contract_" not in done.stdout

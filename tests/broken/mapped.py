@@ -156,6 +156,16 @@ class NotANumber(Sound):
         return self.event(event, str(event.event), price=price)
 
 
+class Textual(Sound):
+    """Makes items of text, not of bytes."""
+
+    @rule("track")
+    def tracked(self, event: Event) -> Any:
+        """A track call becomes an event."""
+        data: Any = json.dumps({"id": event.message_id})
+        return Item(self.events, data, event.message_id)
+
+
 class Twofold(Sound):
     """Gives a field twice, once shared."""
 

@@ -175,19 +175,23 @@ def success_is_delivered(subject: Subject) -> None:
     for name, settled in reached.items():
         if settled.outcome is not Outcome.DELIVERED:
             why = settled.reason.message if settled.reason else "no reason"
-            mend = (
-                "Let the reader give Fate.DELIVERED for the vendor's good answer. Say what that is: offer a simulator "
-                "under the destination's name (turnout.simulators), or `accepted = {…}` in the test class."
-            )
+            refused = settled.reason is not None and settled.reason.code is Code.CREDENTIALS_REFUSED
+            mend = _KNOWN_KEY if refused else _GOOD_ANSWER
             raise Broken(f"a good answer is not delivered: {why}", mend, where=f"endpoint '{name}', {words}")
+
+
+_KNOWN_KEY = "Give settings with a key that the simulator knows: settings = {…} in the test class."
+_GOOD_ANSWER = (
+    "Let the reader give Fate.DELIVERED for the vendor's good answer. Say what that is: offer a simulator under the "
+    "destination's name (turnout.simulators), or `accepted = {…}` in the test class."
+)
 
 
 @contextmanager
 def _taking(subject: Subject) -> Iterator[tuple[str, dict[str, str]]]:
     """Serve a vendor that takes everything; give the words for it, and the addresses of what it may answer."""
     if any(plugin.name == subject.name for plugin in installed(SIMULATORS)):
-        simulator: Simulator = load(SIMULATORS, subject.name)()
-        with simulator.serve() as url:
+        with _simulator(subject.name).serve() as url:
             yield f"simulator '{subject.name}'", {"simulator": url}
         return
     bodies = _ACCEPTED if subject.accepted is None else (subject.accepted,)
@@ -195,6 +199,15 @@ def _taking(subject: Subject) -> Iterator[tuple[str, dict[str, str]]]:
     with _Vendor(answers).serve() as url:
         told = "HTTP 200" if subject.accepted is None else f"HTTP 200 with {shown(subject.accepted)}"
         yield told, {number: f"{url}/{number}" for number in answers}
+
+
+def _simulator(name: str) -> Simulator:
+    try:
+        made: Simulator = load(SIMULATORS, name)()
+    except Exception as error:
+        mend = "A simulator can be made without arguments, as `turnout simulate` makes it."
+        raise Broken(f"the simulator can't be used: {error}", mend, where=f"simulator '{name}'") from None
+    return made
 
 
 def trouble_is_tried_again(subject: Subject) -> None:

@@ -35,7 +35,7 @@ def every_rule_has_a_case(subject: Subject) -> None:
 
 def _place(subject: Subject) -> str:
     if subject.folder is None:
-        return "no folder `cases` beside the test file or above it"
+        return "there is no such folder of cases beside the test file or above it"
     return f"{len(subject.cases)} cases of {subject.name} in {subject.folder}"
 
 

@@ -6,13 +6,15 @@ import re
 import sys
 from pathlib import Path
 
+from marshmallow import ValidationError
+
 from turnout.destination import Rule, declared_endpoints, declared_rules
 from turnout.endpoint import Endpoint
-from turnout.errors import PluginError, SettingsError
+from turnout.errors import PluginError
 from turnout.plugins import DESTINATIONS, PLUGIN_API, load
 from turnout.settings import SettingDoc, Settings, describe
 from turnout.testing._contract_subject import Subject
-from turnout.testing._contract_words import Broken, NothingToSee
+from turnout.testing._contract_words import Broken, NothingToSee, shown
 
 __all__ = [
     "is_found_by_its_entry_point",
@@ -28,6 +30,9 @@ _ENTRY_POINT = '[project.entry-points."turnout.destinations"]'
 
 def is_found_by_its_entry_point(subject: Subject) -> None:
     """Load the destination as a user's turnout would, and look at what it says of itself."""
+    if not subject.name:
+        mend = 'Name it in the class, as in pyproject.toml: destination = "acme".'
+        raise Broken("the test class names no destination", mend, where="attribute 'destination'")
     try:
         kind = load(DESTINATIONS, subject.name)
     except PluginError as error:
@@ -81,11 +86,11 @@ def _check_default(subject: Subject, one: SettingDoc) -> None:
     if one.required or one.default is None:
         return
     try:
-        subject.kind.settings.configure({one.name: one.default}, environ={})
-    except SettingsError as error:
-        for line in error.errors.get(one.name, ()):
-            mend = "Choose a default that is valid, or make the setting required."
-            raise Broken(f"its own default is refused: {line}", mend, where=f"setting '{one.name}'") from None
+        subject.kind.settings().load_fields[one.name].deserialize(one.default)
+    except ValidationError as error:
+        mend = "Choose a default that is valid, or make the setting required."
+        found = f"its own default {shown(one.default)} is refused: it {error.messages[0]}"
+        raise Broken(found, mend, where=f"setting '{one.name}'") from None
 
 
 def secrets_are_marked(subject: Subject) -> None:

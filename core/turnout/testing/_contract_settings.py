@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from marshmallow import fields, validate
@@ -60,13 +61,18 @@ def _validated(word: str, validator: object) -> Iterator[Any]:
         yield _matching(str(validator.regex.pattern))
 
 
+@lru_cache
 def _matching(pattern: str) -> str:
-    """Return the simplest text that matches a pattern."""
+    """Return the simplest text that matches a pattern, of plain characters if it can be."""
     from hypothesis import HealthCheck, find, settings, strategies
+    from hypothesis.errors import HypothesisException
 
     quiet = settings(database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-    plain = strategies.characters(min_codepoint=48, max_codepoint=122)
-    found: str = find(strategies.from_regex(pattern, alphabet=plain), lambda _: True, settings=quiet)
+    try:
+        plain = strategies.characters(min_codepoint=33, max_codepoint=126)
+        found: str = find(strategies.from_regex(pattern, alphabet=plain), lambda _: True, settings=quiet)
+    except HypothesisException:
+        found = find(strategies.from_regex(pattern), lambda _: True, settings=quiet)
     return found
 
 

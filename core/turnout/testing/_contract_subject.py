@@ -21,6 +21,7 @@ from turnout.event import Event
 from turnout.plan import Plan
 from turnout.plugins import DESTINATIONS, Plugin, installed, load
 from turnout.reasons import Outcome
+from turnout.settings import redact
 from turnout.testing import _contract_events as events
 from turnout.testing._contract_settings import main_variants, single_variants, valid_settings
 from turnout.testing._contract_words import Broken, NothingToSee
@@ -108,6 +109,15 @@ class Subject:
         except PluginError as error:
             raise NothingToSee(f"The settings can't be read: {error}") from None
 
+    def redacted(self, text: str) -> str:
+        """Return a text without the secrets of the given settings."""
+        if self.given is None:
+            return text
+        try:
+            return redact(text, self.kind.settings.configure(self.settings).secret_values)
+        except (NothingToSee, ConfigError):
+            return text
+
     def configured(self, settings: Mapping[str, Any], **more: Any) -> Destination:
         """Return the destination with these settings, and with `more` of them laid over."""
         try:
@@ -156,7 +166,7 @@ class Subject:
     def planned(self) -> list[tuple[Entry, Plan]]:
         """The entries of which something would be sent, with their plans."""
         made = [(entry, entry.plan()) for entry in self.entries]
-        found = [(entry, plan) for entry, plan in made if plan.outcome is Outcome.PLANNED]
+        found = [(entry, plan) for entry, plan in made if plan.outcome is Outcome.PLANNED and can_be_seen(plan)]
         if not found:
             raise NothingToSee("No event becomes an item: neither a generated one nor one of a case. Write a case.")
         return found
@@ -169,7 +179,9 @@ class Subject:
             try:
                 check(entry, plan, looked)
             except Broken as broken:
-                raise _smallest(entry, plan, check, broken) from None
+                least = _smallest(entry, plan, check, broken)
+                least.where = f"{least.where} ({entry.words})".strip()
+                raise least from None
 
     @cached_property
     def covering(self) -> dict[str, Entry]:
@@ -260,8 +272,17 @@ def _pinned(path: Path) -> Pinned:
 
 
 def seen(plan: Plan) -> dict[str, Any]:
-    """Return everything that a plan is, as plain data: its requests with nothing masked, and its items' keys."""
-    return {**plan.to_dict(show_secrets=True), "keys": [item.key for item in plan.items]}
+    """Return everything that a plan shows, as plain data, and its items' keys."""
+    return {**plan.to_dict(), "keys": [item.key for item in plan.items]}
+
+
+def can_be_seen(plan: Plan) -> bool:
+    """Return whether requests can be made of the items; one check says so when they can't."""
+    try:
+        msgspec.json.encode(seen(plan))
+    except Exception:
+        return False
+    return True
 
 
 def rules_of(plan: Plan) -> str:

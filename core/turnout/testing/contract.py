@@ -188,9 +188,9 @@ class DestinationContract:
             with _quietly():
                 check(subject)
         except Broken as broken:
-            failed = broken.told(_house_rule(type(self), check.__name__), subject.told)
+            failed = subject.redacted(broken.told(_house_rule(type(self), check.__name__), subject.told))
         except NothingToSee as nothing:
-            skipped = str(nothing)
+            skipped = subject.redacted(str(nothing))
         if failed:
             pytest.fail(failed, pytrace=False)
         if skipped:
@@ -215,7 +215,5 @@ def _house_rule(cls: type[DestinationContract], name: str) -> str:
 def _folder(cls: type[DestinationContract]) -> Path | None:
     """Return the folder of the cases: the nearest that is called so, from the test file upwards."""
     name = Path(cls.cases or "cases")
-    if name.is_absolute():
-        return name
-    above = Path(inspect.getfile(cls)).resolve().parents
-    return next((folder / name for folder in above if (folder / name).is_dir()), None)
+    places = (folder / name for folder in Path(inspect.getfile(cls)).resolve().parents)  # one from the root stays so
+    return next((place for place in places if place.is_dir()), None)
