@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench chaos docs clean
+.PHONY: setup clients demo test lint format bench chaos docs clean
 
 setup: $(READY)
 
@@ -16,11 +16,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# What tests/test_clients.py needs beside node, npm and chromium; without it those tests skip.
+clients: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,clients]'
+	npm install --prefix tests/clients --no-package-lock --ignore-scripts --no-audit --no-fund --silent
+
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -r s
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -45,4 +50,4 @@ chaos: $(READY)
 	$(BIN)/python benchmarks/chaos_order.py --seed $(SEED)
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/clients/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

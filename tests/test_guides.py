@@ -26,6 +26,8 @@ DOCS = ROOT / "docs"
 GUIDES = sorted(path.name for path in (DOCS / "guides").glob("*.md"))
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 
+PORTS = ("8765", "8080", "9090")
+"""The ports of the guides, each of which becomes a free one."""
 _BLOCK = re.compile(r"(?:^`(?P<name>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 # What would change what a command writes.
 _SETS = ("CI", "BUILD_NUMBER", "PIP", "PYTEST", "TURNOUT", "AMPLITUDE")
@@ -103,8 +105,9 @@ class Shell:
     def _start(self, command: str) -> str:
         program = self.run(f"command -v {shlex.quote(shlex.split(command)[0])}").strip()
         started = subprocess.Popen(
-            [program, *shlex.split(command)[1:]], cwd=self.folder, env=self._environ, text=True, stdout=subprocess.PIPE
-        )
+            [program, *shlex.split(command)[1:]], cwd=self.folder, env=self._environ, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
         self._background.append(started)
         assert started.stdout is not None
         return started.stdout.readline()
@@ -154,7 +157,9 @@ def free_port() -> int:
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_guide_works_as_it_is_written(shell: Shell, name: str) -> None:
     """Every file of a guide is written, every command run, and every output is the one that is shown."""
-    page = (DOCS / "guides" / name).read_text(encoding="utf-8").replace("8765", str(free_port()))
+    page = (DOCS / "guides" / name).read_text(encoding="utf-8")
+    for port in PORTS:
+        page = page.replace(port, str(free_port()))
     for block in blocks(page):
         if block.name:
             shell.write(block.name, block.text)
