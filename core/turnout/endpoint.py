@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 import msgspec
 
+from turnout._itemfields import check_fields, filled, picked, url_fields
 from turnout._json import dumps, encode
 from turnout.answer import Reader, read_status
 from turnout.errors import ConfigError, PluginError, Refusal, did_you_mean
@@ -37,13 +38,20 @@ _MASK = "***"
 
 
 class _Placeholder(msgspec.Struct, frozen=True):
-    """Stands in a template for the items (no name) or for the value of a setting."""
+    """Stands in a template for the items (no name), for a field of each, or for the value of a setting."""
 
     setting: str | None = None
+    field: str = ""
+
+    def __getitem__(self, field: str) -> _Placeholder:
+        """Return the placeholder for one field of the items instead of the whole items."""
+        return msgspec.structs.replace(self, field=field)
 
 
 ITEMS = _Placeholder()
-"""In a body template: the place of the items. Alone, it makes a body that is the list of the items."""
+"""In a body template: the place of the items. Alone, it makes a body that is the list of the items.
+
+`ITEMS["key"]` is the list of what stands in the field `key` of each item."""
 
 
 ITEM = _Placeholder("")
@@ -76,6 +84,10 @@ class Auth(msgspec.Struct, frozen=True):
 
     scheme: str
     names: tuple[str, ...]
+
+    def is_set(self, config: Config) -> bool:
+        """Return whether any of its settings has a value."""
+        return any(_value(name, config) for name in self.names)
 
     def value(self, config: Config, masked: bool) -> str:
         """Return the header's value; masked, the scheme and three stars."""
@@ -149,6 +161,15 @@ class BoundBody(msgspec.Struct, frozen=True):
     single: bool = False
     """There is room for one item only."""
     json_fields: frozenset[str] = frozenset()
+    field: str = ""
+    """The field of an item that stands in the body; empty for the whole item."""
+    left_out: frozenset[str] = frozenset()
+    """The fields of an item that do not stand in the body."""
+
+    @property
+    def verbatim(self) -> bool:
+        """Return whether items stand in the body byte by byte as they are."""
+        return not (self.quoted or self.field or self.left_out)
 
     @property
     def overhead(self) -> int:
@@ -157,15 +178,17 @@ class BoundBody(msgspec.Struct, frozen=True):
 
     def wire(self, data: bytes) -> bytes:
         """Return an item's bytes as they stand in the body."""
+        if self.field or self.left_out:
+            data = picked(data, self.field, self.left_out)
         return quote_plus(data).encode() if self.quoted else data
 
     def lengths(self, items: Sequence[bytes]) -> list[int]:
         """Return the length of each item as it stands in the body."""
-        return list(map(len, map(self.wire, items) if self.quoted else items))
+        return list(map(len, items if self.verbatim else map(self.wire, items)))
 
     def join(self, items: Sequence[bytes]) -> bytes:
         """Return the body that holds these items."""
-        pieces = [self.wire(item) for item in items] if self.quoted else [*items]
+        pieces = [*items] if self.verbatim else [self.wire(item) for item in items]
         if self.bare and len(pieces) == 1:
             return self.before + pieces[0] + self.after
         pieces[0] = self.before + self.opening + pieces[0]
@@ -219,14 +242,18 @@ def _bind_json(template: Any, config: Config) -> BoundBody:
     before, mark, after = encode(_fill(template, config)).partition(_ENCODED_MARK)
     if not mark or _ENCODED_MARK in after:
         raise PluginError("A body template needs ITEMS in one place (or ITEM).")
-    if _holds_item(template):
-        return BoundBody(before, after, b"", b"", b"", bare=True, single=True)
-    return BoundBody(before, after, b"[", b",", b"]")
+    place = _place(template) or ITEMS
+    if place.setting == "":
+        return BoundBody(before, after, b"", b"", b"", bare=True, single=True, field=place.field)
+    return BoundBody(before, after, b"[", b",", b"]", field=place.field)
 
 
-def _holds_item(template: Any) -> bool:
+def _place(template: Any) -> _Placeholder | None:
+    """Return what stands in a template for the items, or for one of them."""
+    if isinstance(template, _Placeholder):
+        return None if template.setting else template
     inner = template.values() if isinstance(template, Mapping) else template if isinstance(template, list) else ()
-    return template == ITEM or any(map(_holds_item, inner))
+    return next((found for one in inner if (found := _place(one)) is not None), None)
 
 
 def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
@@ -250,17 +277,22 @@ def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
         quoted=True,
         bare=True,
         json_fields=frozenset(decoded),
+        field=(_place(template) or ITEMS).field,
     )
 
 
 class Endpoint:
     """Where items go and how; a class attribute of a destination.
 
-    `url` is a template in which `{name}` stands for a setting, or a function of the settings. `body` is the
-    envelope, `batch` its limits (or a function of the settings), `read` turns an answer into one verdict for each
-    item (by default, judged by the status alone). `doc` is one sentence for the generated page. `keyed=False` says
-    that the vendor has no key by which it recognises an item that it gets twice. With `gzip` (or a function of the
-    settings that says so) bodies are compressed.
+    `url` is a template in which `{name}` stands for a setting, or a function of the settings. In both `{item.name}`
+    stands for a field of the item, which then does not stand in the body; items share a request when it makes the same
+    URL of them. `body` is the envelope, `batch` its limits (or a function of the settings), `read` turns an answer into
+    one verdict for each item of the body (by default, judged by the status alone). `doc` is one sentence for the
+    generated page. `keyed=False` says that the vendor has no key by which it recognises an item that it gets twice.
+    With `gzip` (or a function of the settings that says so) bodies are compressed. `once` says that equal items mean no
+    more than one: of those that go together, one is sent. `resend=False` (or a function of the settings that says so)
+    gives items up when no answer came and they may have arrived: where the vendor would count them twice, and that is
+    worse than to lose them. A header or an `auth` whose settings are empty is left out.
 
     Inside a configured destination the attribute is *bound*: it knows the settings, and `base_url`, when set,
     has replaced scheme and host.
@@ -283,6 +315,8 @@ class Endpoint:
         doc: str = "",
         keyed: bool = True,
         gzip: bool | Callable[[Config], bool] = False,
+        once: bool = False,
+        resend: bool | Callable[[Config], bool] = True,
     ) -> None:
         self.method = method
         self.url = url
@@ -294,6 +328,8 @@ class Endpoint:
         self.doc = doc
         self.keyed = keyed
         self.gzip = gzip
+        self.once = once
+        self.resend = resend
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -317,6 +353,8 @@ class BoundEndpoint(Endpoint):
     """The limits with these settings."""
     compresses: bool
     """Whether bodies are compressed with gzip."""
+    resends: bool
+    """Whether items that may have arrived are sent again when no answer came."""
 
     def __init__(self, plain: Endpoint, config: Config, owner: str = "", unmasked: BoundEndpoint | None = None) -> None:
         super().__init__(
@@ -330,6 +368,8 @@ class BoundEndpoint(Endpoint):
             doc=plain.doc,
             keyed=plain.keyed,
             gzip=plain.gzip,
+            once=plain.once,
+            resend=plain.resend,
         )
         self.name = plain.name
         self.owner = owner
@@ -338,13 +378,23 @@ class BoundEndpoint(Endpoint):
         if self.envelope.single:
             self.batch = msgspec.structs.replace(self.batch, items=1)
         self.target = _target(plain.url, config) if unmasked is None else _shown_target(unmasked, config)
+        """The URL, in which `{item.name}` stands for a field of the item."""
+        self._in_url = url_fields(unmasked.target if unmasked else self.target)
+        self._in_body = self.envelope.field
+        if self._in_url:
+            self.envelope = msgspec.structs.replace(self.envelope, left_out=frozenset(self._in_url))
+        self.apart = bool(self._in_url) or (self.once and self.envelope.single)
+        """Whether some of its items can't share a request, however much room there is."""
         self.sent_headers = {"content-type": plain.body.content_type}
         for name, value in plain.headers.items():
-            self.sent_headers[name.lower()] = str(_fill(value, config))
+            filling = str(_fill(value, config))
+            if filling or not isinstance(value, _Placeholder):
+                self.sent_headers[name.lower()] = filling
         self.compresses = bool(plain.gzip(config) if callable(plain.gzip) else plain.gzip)
         if self.compresses:
             self.sent_headers["content-encoding"] = "gzip"
-        if plain.auth:
+        self.resends = bool(plain.resend(config) if callable(plain.resend) else plain.resend)
+        if plain.auth and plain.auth.is_set(config):
             self.sent_headers["authorization"] = plain.auth.value(config, unmasked is not None)
         roomy = self.batch.bytes // 3 - self.envelope.overhead
         self.roomy = min(roomy, self.batch.item_bytes or roomy)
@@ -356,7 +406,8 @@ class BoundEndpoint(Endpoint):
         `value` is the vendor's object (a JSON object, or any JSON value when `shared` is not used). `shared`
         holds more fields of the same object, encoded once by `share`; no field may stand in both, and then
         `value` may not be empty. `key` is the idempotency key that the vendor will see, when it has one.
-        Raises `Refusal` when the item is larger than one may be, or alone larger than a request.
+        Raises `Refusal` when the item is larger than one may be, or alone larger than a request, and `PluginError` when
+        it has not the fields that the endpoint takes out of it for URL or body.
         """
         try:
             data = dumps(value)
@@ -364,6 +415,8 @@ class BoundEndpoint(Endpoint):
             data = encode(value)
         if shared:
             data = data[:-1] + shared
+        if self._in_url or self._in_body:
+            check_fields(data, self._in_url, self._in_body, self.name)
         if len(data) > self.roomy:
             self._check_size(data)
         return Item(self, data, key)
@@ -377,6 +430,14 @@ class BoundEndpoint(Endpoint):
         else:
             return
         raise Refusal(Code.ITEM_TOO_LARGE, message + " Send less in one event.")
+
+    def url_for(self, data: bytes) -> str:
+        """Return the URL to which an item of these bytes goes."""
+        return filled(self.target, data) if self._in_url and self.target != _MASK else self.target
+
+    def spot(self, item: Item) -> Hashable:
+        """Return what two items of the endpoint have in common when they can share a request."""
+        return (self.url_for(item.data), item.data if self.once and self.envelope.single else b"")
 
     def compressed(self, body: bytes) -> bytes:
         """Return a body as it goes over the wire: compressed, when the endpoint compresses.
@@ -392,7 +453,7 @@ def _shown_target(unmasked: BoundEndpoint, config: Config) -> str:
     try:
         return _target(unmasked.url, config)
     except Exception:
-        return "***"
+        return _MASK
 
 
 _FIELD = re.compile(r"\{(\w+)\}")

@@ -9,10 +9,10 @@ import msgspec
 
 from turnout.answer import Answer, Fate, Verdict
 from turnout.destination import Destination, origin
-from turnout.endpoint import Item
-from turnout.packing import Request, pack
+from turnout.endpoint import BoundEndpoint, Item
+from turnout.packing import Request, pack, written
 from turnout.reasons import Code, Reason
-from turnout.sending import LONGEST_WAIT, Sender, Transport, backoff
+from turnout.sending import LONGEST_WAIT, Sender, Silence, Transport, backoff
 from turnout.settings import redact
 
 __all__ = ["LONGEST_WAIT", "Exchange", "again", "all_delivered", "backoff"]
@@ -39,25 +39,33 @@ class Exchange:
         verdicts are complete and hold no secret.
         """
         answer = await self.sender.send(Request(items[0].endpoint, items))
-        verdicts = self._read(items, answer)
+        verdicts = self._verdicts(items, answer)
         if not all_delivered(verdicts):
             verdicts = [self._told(verdict) for verdict in _progressing(verdicts)]
         return verdicts, isinstance(answer, Answer)
 
-    def _read(self, items: tuple[Item, ...], answer: Answer | Reason) -> Sequence[Verdict]:
+    def _verdicts(self, items: tuple[Item, ...], answer: Answer | Reason) -> Sequence[Verdict]:
+        endpoint = items[0].endpoint
         if isinstance(answer, Reason):
-            return [Verdict(Fate.RETRY, answer)] * len(items)
+            return [_unanswered(endpoint, answer)] * len(items)
+        if not endpoint.once:
+            return self._read(endpoint, answer, len(items))
+        sent = written(endpoint, items)
+        verdicts = dict(zip(sent, self._read(endpoint, answer, len(sent)), strict=True))
+        return [verdicts[item.data] for item in items]
+
+    def _read(self, endpoint: BoundEndpoint, answer: Answer, count: int) -> Sequence[Verdict]:
         try:
-            verdicts = items[0].endpoint.read(answer, len(items))
+            verdicts = endpoint.read(answer, count)
         except Exception as error:
             fault = f"raised {type(error).__name__}: {error} ({answer.words()})"
-            return self._misread(Code.PLUGIN_RAISED, fault, len(items))
+            return self._misread(Code.PLUGIN_RAISED, fault, count)
         if not isinstance(verdicts, Sequence) or not all(isinstance(one, Verdict) for one in verdicts):
             fault = f"gave no list of verdicts ({answer.words()})"
-            return self._misread(Code.PLUGIN_BAD_RESULT, fault, len(items))
-        if len(verdicts) != len(items):
-            fault = f"gave {len(verdicts)} verdicts for {len(items)} items ({answer.words()})"
-            return self._misread(Code.PLUGIN_BAD_RESULT, fault, len(items))
+            return self._misread(Code.PLUGIN_BAD_RESULT, fault, count)
+        if len(verdicts) != count:
+            fault = f"gave {len(verdicts)} verdicts for {count} items ({answer.words()})"
+            return self._misread(Code.PLUGIN_BAD_RESULT, fault, count)
         return verdicts
 
     def _misread(self, code: Code, fault: str, count: int) -> list[Verdict]:
@@ -79,6 +87,14 @@ class Exchange:
     def _redacted(self, text: str) -> str:
         # A lone surrogate would break whatever writes the reason.
         return redact(text, self._secrets).encode("utf-8", "replace").decode()
+
+
+def _unanswered(endpoint: BoundEndpoint, silence: Reason) -> Verdict:
+    """Return what becomes of items that got no answer: they are sent again, unless that would count them twice."""
+    if endpoint.resends or (isinstance(silence, Silence) and not silence.sent):
+        return Verdict(Fate.RETRY, Reason(silence.code, silence.message))
+    message = f"{silence.message} The items may have arrived; they are not sent again, so that nothing counts twice."
+    return Verdict(Fate.REFUSED, Reason(silence.code, message))
 
 
 def all_delivered(verdicts: Sequence[Verdict]) -> bool:

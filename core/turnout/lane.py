@@ -162,6 +162,9 @@ class Lane:
         if all(verdict.fate is _SETUP for verdict in verdicts):
             breaker.refused(first.reason or Reason(Code.CREDENTIALS_REFUSED, "The vendor refused the settings."))
             return first
+        if not answered and first.fate is _REFUSED:
+            breaker.failed()
+            return None
         if any(verdict.fate is not _RETRY or verdict.own for verdict in verdicts):
             breaker.succeeded()
             self._consumer.events.quiet()

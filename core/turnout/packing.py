@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from turnout.endpoint import BoundEndpoint, Item
 
-__all__ = ["Request", "pack", "waves"]
+__all__ = ["Request", "pack", "waves", "written"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """Return the URL, secrets included."""
-        return self.endpoint.target
+        return self.endpoint.url_for(self.items[0].data)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -51,7 +51,7 @@ class Request(msgspec.Struct, frozen=True):
         return {
             "endpoint": shown.name,
             "method": shown.method,
-            "url": shown.target,
+            "url": shown.url_for(self.items[0].data),
             "headers": dict(shown.sent_headers),
             "rules": self.rules,
             "body": shown.envelope.decode(_body(shown, self.items)),
@@ -59,7 +59,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def _body(endpoint: BoundEndpoint, items: Sequence[Item]) -> bytes:
-    return endpoint.envelope.join([item.data for item in items])
+    return endpoint.envelope.join(written(endpoint, items))
+
+
+def written(endpoint: BoundEndpoint, items: Sequence[Item]) -> list[bytes]:
+    """Return what stands in the body for these items: each of them, or equal ones once where the endpoint says so."""
+    data = [item.data for item in items]
+    return list(dict.fromkeys(data)) if endpoint.once else data
 
 
 def pack(items: Sequence[Item]) -> list[Request]:
@@ -80,32 +86,54 @@ def waves(entries: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[list[Reques
     events = [*entries]
     every = [item for _, items in events for item in items]
     first = every[0].endpoint if every else None
-    if any(item.endpoint is not first for item in every):
+    if first is not None and (first.apart or any(item.endpoint is not first for item in every)):
         for lanes in _lanes(events):
             yield [request for run in lanes.values() for request in _split(run)]
     elif every:
         yield list(_split(every))
 
 
-def _lanes(entries: Iterable[tuple[str, Sequence[Item]]]) -> list[dict[int, list[Item]]]:
-    """Return the items of each wave by endpoint: a user's next endpoint is always in the next wave."""
-    planned: list[dict[int, list[Item]]] = []
-    last: dict[str, tuple[int, BoundEndpoint | None]] = {}
+def _lanes(entries: Iterable[tuple[str, Sequence[Item]]]) -> list[dict[Hashable, list[Item]]]:
+    """Return the items of each wave by endpoint and, where it makes a difference, by what can share a request.
+
+    A user's next endpoint is always in the next wave.
+    """
+    planned: list[dict[Hashable, list[Item]]] = []
+    last: dict[str, tuple[int, Hashable]] = {}
     for user, items in entries:
-        wave, endpoint = last.get(user, (-1, None))
+        wave, spot = last.get(user, (-1, None))
         for item in items:
-            if item.endpoint is not endpoint:
+            endpoint = item.endpoint
+            own: Hashable = (id(endpoint), endpoint.spot(item)) if endpoint.apart else id(endpoint)
+            if own != spot:
                 wave += 1
-                endpoint = item.endpoint
+                spot = own
                 if wave == len(planned):
                     planned.append({})
-            planned[wave].setdefault(id(endpoint), []).append(item)
-        last[user] = wave, endpoint
+            planned[wave].setdefault(spot, []).append(item)
+        last[user] = wave, spot
     return planned
 
 
 def _split(run: Sequence[Item]) -> Iterator[Request]:
     """Yield the requests for items of one endpoint, each as full as the endpoint's limits allow."""
+    endpoint = run[0].endpoint
+    if endpoint.once:
+        yield from _split_once(run)
+        return
+    yield from _filled(run)
+
+
+def _split_once(run: Sequence[Item]) -> Iterator[Request]:
+    """Yield the requests for items of which equal ones go together, and count as one."""
+    alike: dict[bytes, list[Item]] = {}
+    for item in run:
+        alike.setdefault(item.data, []).append(item)
+    for request in _filled([items[0] for items in alike.values()]):
+        yield Request(request.endpoint, tuple(item for first in request.items for item in alike[first.data]))
+
+
+def _filled(run: Sequence[Item]) -> Iterator[Request]:
     endpoint = run[0].endpoint
     envelope, batch = endpoint.envelope, endpoint.batch
     between = len(envelope.separator)

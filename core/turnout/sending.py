@@ -18,7 +18,7 @@ from turnout.packing import Request
 from turnout.reasons import Code, Reason
 from turnout.settings import redact
 
-__all__ = ["LONGEST_WAIT", "Fetcher", "Sender", "Transport", "backoff"]
+__all__ = ["LONGEST_WAIT", "Fetcher", "Sender", "Silence", "Transport", "backoff"]
 
 _FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
@@ -48,6 +48,17 @@ def _transport(given: Transport | None) -> httpx.AsyncBaseTransport | None:
     return _Lent(given) if isinstance(given, httpx.AsyncBaseTransport) else given()
 
 
+class Silence(Reason, frozen=True):
+    """Why there is no answer; `sent` says whether the request may have arrived all the same."""
+
+    sent: bool = True
+
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+_SOONER = 0.9
+"""The part of the time for an answer that a connection may take: when no time is left, it is known to stand."""
+
+
 class Sender:
     """An httpx client for one lane of requests; use it with `async with`.
 
@@ -58,9 +69,8 @@ class Sender:
     def __init__(self, timeout: float, transport: Transport | None = None) -> None:
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self._timeout = timeout
-        self._client = httpx.AsyncClient(
-            timeout=timeout, limits=limits, transport=_transport(transport), trust_env=False
-        )
+        waits = httpx.Timeout(timeout, connect=timeout * _SOONER, pool=timeout * _SOONER)
+        self._client = httpx.AsyncClient(timeout=waits, limits=limits, transport=_transport(transport), trust_env=False)
 
     async def __aenter__(self) -> Sender:
         await self._client.__aenter__()
@@ -74,19 +84,21 @@ class Sender:
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
-    async def send(self, request: Request) -> Answer | Reason:
+    async def send(self, request: Request) -> Answer | Silence:
         """Return the vendor's answer (of its body, the first megabyte), or why there is none."""
         host = _host(request.url)
         try:
             # httpx limits each read on its own; a vendor that trickles would hold the lane for hours.
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(request)
-        except (httpx.TimeoutException, TimeoutError):
-            return Reason(Code.TIMED_OUT, f"{host} did not answer within {self._timeout:g} s.")
+        except (httpx.TimeoutException, TimeoutError) as error:
+            message = f"{host} did not answer within {self._timeout:g} s."
+            return Silence(Code.TIMED_OUT, message, sent=not isinstance(error, _NOT_SENT))
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError, RuntimeError) as error:
             # RuntimeError: a lent transport whose connections belong to another event loop
             what = str(error).rstrip(".") or type(error).__name__
-            return Reason(Code.UNREACHABLE, f"The connection to {host} failed: {what}.")
+            message = f"The connection to {host} failed: {what}."
+            return Silence(Code.UNREACHABLE, message, sent=not isinstance(error, _NOT_SENT))
 
     async def _exchange(self, request: Request) -> Answer:
         body = await _body(request)
