@@ -445,6 +445,34 @@ def test_a_packed_body_without_content_has_an_end(bench: Bench) -> None:
     assert code(answer) == (413, "body_too_large")
 
 
+def test_common_keys_are_not_copied_without_an_end(bench: Bench) -> None:
+    """A small batch with a large context would be a large one: 413, also with `always_200`; a usual one is taken."""
+    events = [track(type="track", messageId=f"m-{number}") for number in range(2000)]
+    large = {"batch": events, "context": {"note": "x" * 5000}}
+    assert code(bench.post("/v1/batch", large)) == (413, "body_too_large")
+    assert bench.kept() == []
+    assert bench.post("/v1/batch", {"batch": events, "context": {"note": "x" * 1500}}).json() == {"success": True}
+    assert bench.log.last() == 2000
+
+
+def test_a_batch_of_bad_events_lets_others_have_their_turn(bench: Bench) -> None:
+    """Saying what is wrong takes its time; a call that comes after it is answered before it."""
+
+    async def main() -> list[str]:
+        transport, answered = httpx.ASGITransport(bench.gateway), list[str]()
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", auth=(WEB, "")) as client:
+
+            async def post(name: str, path: str, body: object) -> None:
+                assert (await client.post(path, json=body)).status_code == 200
+                answered.append(name)
+
+            bad = {"batch": [track(type="track", event=7)] * 2500}
+            await asyncio.gather(post("batch", "/v1/batch", bad), *(post("single", "/v1/t", track()) for _ in range(3)))
+        return answered
+
+    assert asyncio.run(main()) == ["single"] * 3 + ["batch"]
+
+
 def test_bodies_that_come_at_a_time_share_their_room(tmp_path: Path) -> None:
     """What has come counts, not what could: clients that send nothing keep nobody out; beyond it a call gets 429."""
     with opened(tmp_path, max_waiting_megabytes=1) as bench:

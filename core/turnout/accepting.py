@@ -60,7 +60,6 @@ class _Job(msgspec.Struct):
     texts: Sequence[bytes]
     keys: Sequence[bytes]
     answer: Future[Sequence[int | None]]
-    size: int
 
 
 class Acceptor:
@@ -105,7 +104,12 @@ class Acceptor:
 
         Raises `LogFull` when there is no room, and then none of them was kept.
         """
-        return _receipts(events, self._submit(*_kept(events)).result())
+        texts, keys = _kept(events)
+        size = self._wait_for(sum(map(len, texts)))
+        try:
+            return _receipts(events, self._submit(texts, keys).result())
+        finally:
+            self._wait_for(-size)
 
     async def accept_async(self, events: Sequence[Event | Refusal]) -> list[Receipt]:
         """Do the same from asyncio."""
@@ -120,17 +124,24 @@ class Acceptor:
         gathering = self._gatherings.get(loop)
         if gathering is None:
             gathering = self._gatherings[loop] = _Gathering(loop, self._submit)
-        return await gathering.keep(texts, keys)
+        size = self._wait_for(sum(map(len, texts)))
+        try:
+            return await gathering.keep(texts, keys)
+        finally:
+            self._wait_for(-size)
+
+    def _wait_for(self, size: int) -> int:
+        """Count so many bytes as waiting, from when a call comes to its answer; return them."""
+        with self._counting:
+            self.waiting_bytes += size
+        return size
 
     def _submit(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Future[Sequence[int | None]]:
         answer: Future[Sequence[int | None]] = Future()
         if not texts:
             answer.set_result([])
             return answer
-        size = sum(map(len, texts))
-        with self._counting:
-            self.waiting_bytes += size
-        self._jobs.put(_Job(texts, keys, answer, size))
+        self._jobs.put(_Job(texts, keys, answer))
         return answer
 
     def _write(self) -> None:
@@ -147,8 +158,6 @@ class Acceptor:
                     break
                 jobs.append(more)
             self._keep(jobs)
-            with self._counting:
-                self.waiting_bytes -= sum(job.size for job in jobs)
             if last:
                 return
 

@@ -52,7 +52,7 @@ _DONE = b'{"success":true}'
 _AGAIN_SECONDS = 1
 _FULL_SECONDS = 5
 _UNREADABLE = frozenset({Code.BAD_REQUEST, Code.NESTING_TOO_DEEP})
-_ALWAYS_400 = _UNREADABLE | {Code.EVENT_TOO_LARGE}
+_ALWAYS_400 = _UNREADABLE | {Code.EVENT_TOO_LARGE, Code.BODY_TOO_LARGE}
 """Reasons for which `always_200` changes nothing: what is not JSON, and what is too large."""
 
 
@@ -177,6 +177,9 @@ class Gateway:
         if self.stopping:
             message = "The gateway is being stopped. Send it again."
             raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_AGAIN_SECONDS), *_CLOSE)
+        self._check_waiting()
+
+    def _check_waiting(self) -> None:
         if self.acceptor.waiting_bytes + self._room.taken > self._room.most:
             message = "Too many calls wait to be kept. Send it again later."
             raise _RefusedError(429, Code.TOO_BUSY, message, _later(_AGAIN_SECONDS))
@@ -199,7 +202,12 @@ class Gateway:
         return Single(self.normaliser, raw, kind, arrival)
 
     async def _kept(self, call: Call, source: HttpSource, address: str | None) -> Answer:
-        kept = call.kept(source, address)
+        self._room.taken += call.size
+        try:
+            self._check_waiting()
+            kept = await call.kept(source, address)
+        finally:
+            self._room.taken -= call.size
         try:
             positions = await self.acceptor.keep(kept.texts, kept.keys)
         except LogError:
@@ -232,7 +240,7 @@ class Gateway:
         """Return the answer to a call that can't be accepted."""
         if self.settings.always_200 and refusal.reason.code not in _ALWAYS_400:
             return Answer(200, _DONE)
-        return Answer(400, _told(refusal.reason))
+        return Answer(413 if refusal.reason.code is Code.BODY_TOO_LARGE else 400, _told(refusal.reason))
 
     def _cors(self, origin: bytes | None) -> Sequence[tuple[bytes, bytes]]:
         if origin is None:

@@ -6,7 +6,9 @@ key, so that no key gets into the log.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import time
 from datetime import datetime
 
 import msgspec
@@ -28,6 +30,10 @@ from turnout.writekeys import HttpSource
 __all__ = ["Batch", "Call", "Kept", "Single", "ipv4", "message_id_of"]
 
 _raw_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_COPIES = 4_000_000
+"""Bytes that the common keys of a batch may take, once each event has them."""
+_TURN = 0.01
+"""Seconds after which a batch with events that need a look lets other calls have their turn."""
 
 
 class Kept(msgspec.Struct):
@@ -45,8 +51,10 @@ class Call:
     """The write key that the body holds, if it does."""
     surplus: int = 0
     """How many events behind the allowed number were not read."""
+    size: int
+    """About how many bytes it leaves."""
 
-    def kept(self, source: HttpSource, address: str | None) -> Kept:
+    async def kept(self, source: HttpSource, address: str | None) -> Kept:
         """Return what the call leaves in the log as one of `source`; `address` is where the request came from."""
         raise NotImplementedError
 
@@ -55,7 +63,7 @@ class Single(Call):
     """A request to a path such as `/v1/track`: one event; the path says of which type it is."""
 
     def __init__(self, normaliser: Normaliser, raw: bytes, kind: str, arrival: datetime) -> None:
-        text = raw.strip()
+        self.size, text = len(raw), raw.strip()
         if text[:1] == b"{" and text[-1:] == b"}" and len(text) > 2:
             text = text[:-1] + b',"type":"%b"}' % kind.encode()
         self.refusal: Refusal | None = None
@@ -66,7 +74,7 @@ class Single(Call):
         except Refusal as refusal:
             self.refusal, self.write_key = refusal, _key_in(raw)
 
-    def kept(self, source: HttpSource, address: str | None) -> Kept:
+    async def kept(self, source: HttpSource, address: str | None) -> Kept:
         """Return what the call leaves."""
         kept = Kept()
         if self.refusal is None:
@@ -87,11 +95,19 @@ class Batch(Call):
             body.items = body.items[:most]
         key = body.take("writeKey")
         self.write_key = key if isinstance(key, str) and key else _key_in(body.source(0))
+        copies = len(compact(body.common)) * len(body.items) if body.common else 0
+        if copies > _COPIES:
+            message = (
+                f"What the batch says for all of its events would take {copies:,} bytes once each of them has it, "
+                f"and {_COPIES:,} are allowed. Send fewer events at a time."
+            )
+            raise Refusal(Code.BODY_TOO_LARGE, message, "")
+        self.size = len(raw) + copies
 
     def __len__(self) -> int:
         return len(self._body.items)
 
-    def kept(self, source: HttpSource, address: str | None) -> Kept:
+    async def kept(self, source: HttpSource, address: str | None) -> Kept:
         """Return what the call leaves.
 
         Nearly all events of nearly all batches need no look of their own: they are decoded to see that they are good,
@@ -101,11 +117,15 @@ class Batch(Call):
         texts, keys, plain = kept.texts, kept.keys, normaliser.plain
         addressed = bool(address) and source.settings.client_ip
         stamps = self._stamps(source) if not body.common.keys() - {"sentAt"} else None
+        since = time.perf_counter()
         for index, item in enumerate(body.items):
             text = bytes(item)
             event = plain(text) if stamps else None
             if event is None:
                 self._look(kept, index, source, address)
+                if time.perf_counter() - since > _TURN:
+                    await asyncio.sleep(0)
+                    since = time.perf_counter()
                 continue
             seen = address if addressed and not event.context.ip and _on_device(event) else None
             if seen or event.write_key is not None:
@@ -120,8 +140,8 @@ class Batch(Call):
         sent = self._body.common.get("sentAt")
         if sent is None:
             return stamps, stamps
-        time = parse(sent) if isinstance(sent, str) else None
-        if time is None or not 2 <= time.year <= 9998:
+        moment = parse(sent) if isinstance(sent, str) else None
+        if moment is None or not 2 <= moment.year <= 9998:
             return None
         return stamps, b',"sentAt":%b' % compact(sent) + stamps
 
@@ -130,7 +150,7 @@ class Batch(Call):
         try:
             event = self._normaliser.event(self._body.source(index), self._arrival)
         except Refusal as refusal:
-            refusal.source = self._body.told(index)
+            refusal.source = bytes(self._body.items[index])
             kept.refused.append((index, refusal))
         else:
             _keep(kept, index, event, source, address)
