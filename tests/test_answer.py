@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from turnout import Answer, Fate, read_status
+from turnout import Answer, Fate, read_gateway, read_status
 from turnout.answer import retry_after
 
 
@@ -86,3 +88,39 @@ def test_the_vendors_words_are_one_short_line() -> None:
 def test_a_body_that_is_no_json_is_none(body: bytes) -> None:
     """An answer is never a reason to fail."""
     assert Answer(200, body=body).json() is None
+
+
+REFUSED = {"index": 1, "messageId": "m-2", "code": "id_not_string", "message": "no id", "path": "/userId"}
+SURPLUS = {"index": 2, "count": 1, "messageId": None, "code": "batch_too_long", "message": "too many", "path": None}
+
+
+@pytest.mark.parametrize(
+    ("rejected", "fates"),
+    [
+        ([], "delivered delivered delivered"),
+        ([REFUSED], "delivered refused delivered"),
+        ([SURPLUS], "delivered delivered resend"),
+        ([REFUSED, {**SURPLUS, "index": 0, "count": 3}], "resend resend resend"),
+        ([REFUSED, {**REFUSED, "index": 0}], "refused refused delivered"),
+        ([{**REFUSED, "index": odd} for odd in (3, -1, True, "1", None, 1.0)], "delivered delivered delivered"),
+        ([None, 5, "words", [], {}], "delivered delivered delivered"),
+        ({"index": 1}, "delivered delivered delivered"),
+        (None, "delivered delivered delivered"),
+    ],
+)
+def test_a_gateways_answer_names_what_it_refused(rejected: Any, fates: str) -> None:
+    """The named events are refused, the surplus is sent again; what makes no sense names nothing."""
+    body = json.dumps({"success": True, "rejected": rejected}).encode()
+    verdicts = read_gateway(Answer(200, {}, body), 3)
+    assert " ".join(one.fate for one in verdicts) == fates
+    told = [one.reason.message for one in verdicts if one.reason]
+    assert set(told) <= {"HTTP 200: no id (id_not_string)"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"OK"), (200, b"[1]"), (204, b""), (400, b'{"rejected": [{}]}'), (503, b"")]
+)
+def test_any_other_answer_of_a_gateway_is_judged_by_its_status(status: int, body: bytes) -> None:
+    """As `read_status` does."""
+    answer = Answer(status, {}, body)
+    assert read_gateway(answer, 2) == read_status(answer, 2)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from turnout._times import epoch_ms
-    from turnout.answer import Answer, Fate, Reader, Verdict, read_status, retry_after
+    from turnout.answer import Answer, Fate, Reader, Verdict, read_gateway, read_status, retry_after
     from turnout.copies import Copy, Derived, compile_copies
     from turnout.destination import Destination, Made, load_destination, rule
     from turnout.dispatcher import Dispatcher
@@ -49,7 +49,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "turnout._times": ("epoch_ms",),
-    "turnout.answer": ("Answer", "Fate", "Reader", "Verdict", "read_status", "retry_after"),
+    "turnout.answer": ("Answer", "Fate", "Reader", "Verdict", "read_gateway", "read_status", "retry_after"),
     "turnout.copies": ("Copy", "Derived", "compile_copies"),
     "turnout.destination": ("Destination", "Made", "load_destination", "rule"),
     "turnout.dispatcher": ("Dispatcher",),
@@ -154,6 +154,7 @@ __all__ = [
     "json_body",
     "load_destination",
     "platform_of",
+    "read_gateway",
     "read_status",
     "retry_after",
     "rule",

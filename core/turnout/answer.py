@@ -11,7 +11,7 @@ import msgspec
 
 from turnout.reasons import Code, Reason
 
-__all__ = ["Answer", "Fate", "Reader", "Verdict", "read_status", "retry_after"]
+__all__ = ["Answer", "Fate", "Reader", "Verdict", "read_gateway", "read_status", "retry_after"]
 
 _LONGEST_WORDS = 300
 _LONGEST_WAIT = 3600.0
@@ -81,6 +81,28 @@ def read_status(answer: Answer, count: int) -> list[Verdict]:
     408, 425, 429 and 5xx are retried, after `Retry-After` if the answer has it; anything else is refused.
     """
     return [_verdict(answer, count)] * count
+
+
+def read_gateway(answer: Answer, count: int) -> list[Verdict]:
+    """Return the verdicts on a batch of `count` events that turnout's gateway has answered.
+
+    Its 200 names the events that it refused: they alone are refused, and those that were too many for a batch are sent
+    again. Any other answer is judged by its status. For destinations that speak the same protocol, and may have a
+    gateway in their vendor's place.
+    """
+    verdicts = read_status(answer, count)
+    told = answer.json() if answer.status == 200 else None
+    rejected = told.get("rejected") if isinstance(told, Mapping) else None
+    for one in rejected if isinstance(rejected, list) else ():
+        index = one.get("index") if isinstance(one, Mapping) else None
+        if type(index) is not int or not 0 <= index < count:
+            continue
+        if one.get("code") == Code.BATCH_TOO_LONG:
+            verdicts[index:] = [Verdict(Fate.RESEND)] * (count - index)
+        else:
+            words = f"HTTP 200: {one.get('message', 'refused')} ({one.get('code', 'no code')})"
+            verdicts[index] = Verdict(Fate.REFUSED, Reason(Code.VENDOR_REFUSED, words))
+    return verdicts
 
 
 def _verdict(answer: Answer, count: int) -> Verdict:
