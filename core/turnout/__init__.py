@@ -40,9 +40,21 @@ if TYPE_CHECKING:
     from turnout.packing import Request
     from turnout.plan import Judgement, Note, Plan, Settled, Violation
     from turnout.platforms import PLATFORMS, platform_of
+    from turnout.pulling import Pulled, Sink, pull, pull_async
     from turnout.reasons import Code, Outcome, Reason
+    from turnout.sending import Fetcher
     from turnout.settings import Config, Section, Settings
-    from turnout.source import Checkpoint, Found, Payload, Source, SourceSettings, decoded
+    from turnout.source import (
+        Checkpoint,
+        Found,
+        Payload,
+        Source,
+        SourceSettings,
+        decoded,
+        events_of,
+        load_source,
+        wanted,
+    )
     from turnout.trackingplan import TrackingPlan
 
 __version__ = "0.1.0"
@@ -78,9 +90,21 @@ _PLACES = {
     "turnout.packing": ("Request",),
     "turnout.plan": ("Judgement", "Note", "Plan", "Settled", "Violation"),
     "turnout.platforms": ("PLATFORMS", "platform_of"),
+    "turnout.pulling": ("Pulled", "Sink", "pull", "pull_async"),
     "turnout.reasons": ("Code", "Outcome", "Reason"),
+    "turnout.sending": ("Fetcher",),
     "turnout.settings": ("Config", "Section", "Settings"),
-    "turnout.source": ("Checkpoint", "Found", "Payload", "Source", "SourceSettings", "decoded"),
+    "turnout.source": (
+        "Checkpoint",
+        "Found",
+        "Payload",
+        "Source",
+        "SourceSettings",
+        "decoded",
+        "events_of",
+        "load_source",
+        "wanted",
+    ),
     "turnout.trackingplan": ("TrackingPlan",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -113,6 +137,7 @@ __all__ = [
     "Explanation",
     "Fate",
     "FetchError",
+    "Fetcher",
     "Found",
     "Impact",
     "Inputs",
@@ -126,6 +151,7 @@ __all__ = [
     "Payload",
     "Plan",
     "PluginError",
+    "Pulled",
     "Reader",
     "Reason",
     "Refusal",
@@ -134,6 +160,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Settled",
+    "Sink",
     "Source",
     "SourceSettings",
     "Tally",
@@ -148,18 +175,23 @@ __all__ = [
     "decoded",
     "diff",
     "epoch_ms",
+    "events_of",
     "explain",
     "form_body",
     "hookimpl",
     "json_body",
     "load_destination",
+    "load_source",
     "platform_of",
+    "pull",
+    "pull_async",
     "read_gateway",
     "read_status",
     "retry_after",
     "rule",
     "setting",
     "share",
+    "wanted",
 ]
 
 

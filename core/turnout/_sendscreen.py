@@ -25,7 +25,7 @@ from turnout.plan import Plan, Settled, Violation
 from turnout.reading import records
 from turnout.reasons import Outcome
 
-__all__ = ["run"]
+__all__ = ["Screen", "called", "run"]
 
 _BAD = (Outcome.INVALID, Outcome.FAILED, Outcome.DEAD)
 _COLOURS = {Outcome.DELIVERED: "green", Outcome.DROPPED: "yellow"}
@@ -34,7 +34,7 @@ _SHOWN = 10
 
 def run(dispatcher: Dispatcher, stream: BinaryIO, *, each: bool, as_json: bool) -> int:
     """Send the events of a stream, show their outcomes, and return the exit code (130 after Ctrl-C)."""
-    screen = _Screen(each, as_json)
+    screen = Screen(each, as_json)
     # asyncio would only cancel at the next await, which a read from standard input never reaches.
     before = signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -53,7 +53,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-class _Screen:
+class Screen:
     """What has been settled so far, shown as it comes or at the end."""
 
     def __init__(self, each: bool, as_json: bool) -> None:
@@ -86,7 +86,7 @@ class _Screen:
                 _violations(self.violations)
 
 
-async def _run(dispatcher: Dispatcher, stream: BinaryIO, screen: _Screen) -> None:
+async def _run(dispatcher: Dispatcher, stream: BinaryIO, screen: Screen) -> None:
     with _progress() as progress:
         task = progress.add_task("sending", total=None)
         calls: deque[str] = deque()
@@ -104,11 +104,12 @@ def _plans(dispatcher: Dispatcher, stream: BinaryIO, calls: deque[str]) -> Itera
         else:
             rows = dispatcher.plan_body(record.raw, record.place, inputs)
         for row in rows:
-            calls.extend(_call(plan) for plan in row)
+            calls.extend(called(plan) for plan in row)
             yield row
 
 
-def _call(plan: Plan) -> str:
+def called(plan: Plan) -> str:
+    """Return what a person would call the event of a plan."""
     event = plan.event
     if event is None:
         return "?"

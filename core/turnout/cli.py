@@ -40,6 +40,8 @@ _LAZY = {
     "explain": "turnout._explaincommand:explain",
     "log": "turnout._logcommands:log",
     "new": "turnout._newcommand:new",
+    "pull": "turnout._pullcommand:pull",
+    "read": "turnout._readcommand:read",
     "replay": "turnout._logcommands:replay",
     "serve": "turnout._servecommand:serve",
     "validate": "turnout._validatecommand:validate",
@@ -192,12 +194,14 @@ def plugins(as_json: bool) -> None:
     """
     from turnout import _json
     from turnout.destination import check_destination
-    from turnout.plugins import DESTINATIONS, GROUPS, check, installed
+    from turnout.plugins import DESTINATIONS, GROUPS, SOURCES, check, installed
+    from turnout.source import check_source
 
+    checks = {DESTINATIONS: check_destination, SOURCES: check_source}
     rows = []
     for group, word in GROUPS.items():
         for plugin in installed(group):
-            problem = check(plugin, accepts=check_destination if group == DESTINATIONS else None)
+            problem = check(plugin, accepts=checks.get(group))
             rows.append(
                 {
                     "kind": word,

@@ -7,6 +7,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -141,7 +142,7 @@ class Fetcher:
 
     A request that gets no answer, 429 or a 5xx is repeated up to `attempts` times, with growing random waits or as
     long as `Retry-After` says. It follows no redirects and reads no proxy from the environment. `secrets` are texts
-    that must not be in an error.
+    that must not be in an error. `wait` and `clock` are for a source that asks again later, or needs the time.
     """
 
     def __init__(
@@ -151,8 +152,13 @@ class Fetcher:
         transport: Transport | None = None,
         secrets: Collection[str] = (),
         wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
-        self._attempts, self._secrets, self._wait = attempts, secrets, wait
+        self._attempts, self._secrets, self._timeout = attempts, secrets, timeout
+        self.wait = wait
+        """Waits so many seconds."""
+        self.clock = clock or _utc
+        """Gives the time, with its zone."""
         self._client = httpx.AsyncClient(timeout=timeout, transport=_transport(transport), trust_env=False)
 
     async def __aenter__(self) -> Fetcher:
@@ -198,7 +204,7 @@ class Fetcher:
             async for piece in response.aiter_bytes():
                 yield piece
         except httpx.HTTPError as error:
-            raise self._error(url, f"broke off: {_words(error)}") from None
+            raise self._error(url, _fault("broke off", error, self._timeout)) from None
 
     async def _answered(self, method: str, url: str, given: dict[str, Any]) -> httpx.Response:
         auth = given.pop("auth", None)
@@ -209,22 +215,32 @@ class Fetcher:
                 response = await self._client.send(request, stream=True, auth=auth)
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
                 if last or isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-                    raise self._error(url, f"can't be reached: {_words(error)}") from None
+                    raise self._error(url, _fault("can't be reached", error, self._timeout)) from None
                 wait = None
             else:
                 if last or not _again(response.status_code):
                     return response
                 wait = retry_after(Answer(response.status_code, dict(response.headers)))
                 await response.aclose()
-            await self._wait(backoff(attempt) if wait is None else wait)
+            await self.wait(backoff(attempt) if wait is None else wait)
         raise AssertionError("unreachable")
 
     def _error(self, url: str, what: str) -> FetchError:
         return FetchError(redact(f"{_host(url)} {what}.", self._secrets))
 
 
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
 def _again(status: int) -> bool:
     return status == 429 or status >= 500
+
+
+def _fault(what: str, error: Exception, timeout: float) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return f"did not answer within {timeout:g} s"
+    return f"{what}: {_words(error)}"
 
 
 def _words(error: Exception) -> str:

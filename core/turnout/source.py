@@ -9,24 +9,28 @@
                 yield {"type": "identify", "userId": user["id"], "traits": user["flags"]}
 
 Reading is pure: no clock, no network, the same events for the same payload. A source that fetches its payloads itself
-has `pull`, whose requests go through the `Fetcher` that it is given.
+has `pull`, whose requests go through the `Fetcher` that it is given (see `pulling.py` for who calls it).
+
+Whoever has a payload calls `events_of(source, payload)`: the events with the id of their source, whatever the payload
+is and whatever the plugin does.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from turnout._json import article, read, strict
-from turnout.errors import Refusal
+from turnout.errors import ConfigError, Refusal, did_you_mean
 from turnout.plugins import SOURCES, load
 from turnout.reasons import Code
-from turnout.settings import Config, Section, text
+from turnout.settings import Config, Section, redact, text
 
 if TYPE_CHECKING:
+    from turnout.config import Configuration
     from turnout.sending import Fetcher
 
 __all__ = [
@@ -35,8 +39,12 @@ __all__ = [
     "Payload",
     "Source",
     "SourceSettings",
+    "check_source",
+    "configured_source",
     "decoded",
+    "events_of",
     "load_source",
+    "stamped",
     "unpacked",
     "wanted",
 ]
@@ -49,9 +57,14 @@ _MOST = 64_000_000
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Stands in what `pull` yields behind events: when all of them are kept, `state` is what the next pull gets."""
+    """Stands in what `pull` yields behind events: when all of them are kept, `state` is what the next pull gets.
+
+    `done` of `total` is how far the pull is, in a unit of its own, where it knows; it moves the progress bar.
+    """
 
     state: dict[str, Any]
+    done: float | None = None
+    total: float | None = None
 
 
 Found = Mapping[str, Any] | Refusal
@@ -122,15 +135,18 @@ def unpacked(payload: bytes, most: int = _MOST) -> bytes:
     """Return a text without the gzip around it, if there is one; raises `Refusal` when it is damaged or too large."""
     if not payload.startswith(b"\x1f\x8b"):
         return payload
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        found = unpacker.decompress(payload, most + 1)
-    except zlib.error as error:
-        raise Refusal(Code.BAD_REQUEST, f"The payload can't be unpacked as gzip: {error}.") from None
-    if len(found) > most:
-        raise Refusal(Code.BODY_TOO_LARGE, f"The payload has more than {most:,} bytes, unpacked.")
-    if not unpacker.eof:
-        raise Refusal(Code.BAD_REQUEST, "The payload can't be unpacked as gzip: it is cut off.")
+    found, rest = b"", payload
+    while rest:  # gzip files may stand one behind another
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            found += unpacker.decompress(rest, most + 1 - len(found))
+        except zlib.error as error:
+            raise Refusal(Code.BAD_REQUEST, f"The payload can't be unpacked as gzip: {error}.") from None
+        if len(found) > most:
+            raise Refusal(Code.BODY_TOO_LARGE, f"The payload has more than {most:,} bytes, unpacked.")
+        if not unpacker.eof:
+            raise Refusal(Code.BAD_REQUEST, "The payload can't be unpacked as gzip: it is cut off.")
+        rest = unpacker.unused_data
     return found
 
 
@@ -151,11 +167,64 @@ def wanted(value: object, kind: type, path: str, what: str) -> Any:
     raise Refusal(Code.FIELD_INVALID, f"{what} must be {word}, but is {article(value)}.", path)
 
 
+def events_of(source: Source, payload: Payload) -> Iterator[Found]:
+    """Yield the events of a payload, each as a new mapping with the source's id as `projectId`, and the refusals.
+
+    It raises nothing for a bad payload: one that can't be read at all, or at which the plugin fails, is one refusal.
+    """
+    try:
+        for found in source.read(payload):
+            yield found if isinstance(found, Refusal) else stamped(source, found)
+    except Refusal as refusal:
+        yield refusal
+    except Exception as error:
+        message = f"The source '{source.id}' raised {type(error).__name__} at this payload: {error}"
+        yield Refusal(Code.PLUGIN_RAISED, redact(message, source.config.secret_values))
+
+
+def stamped(source: Source, event: object) -> Found:
+    """Return an event with the id of its source, by which it is routed and deduplicated; a refusal if it is none."""
+    if not isinstance(event, Mapping):
+        message = f"The source '{source.id}' gave {type(event).__name__} where an event has to be: a mapping."
+        return Refusal(Code.PLUGIN_BAD_RESULT, message)
+    try:
+        plain: dict[str, Any] = strict(event)
+    except Refusal as refusal:
+        return refusal
+    plain.pop("writeKey", None)
+    return {**plain, "projectId": source.id}
+
+
+def configured_source(
+    name: str,
+    configuration: Configuration | None = None,
+    settings: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Source:
+    """Return the source of that id in a configuration; without one, the plugin of that name.
+
+    `settings` are laid over those of the configuration. Raises `ConfigError` when there is none, or it sends calls.
+    """
+    if configuration is None:
+        return load_source(name)(settings, id=name, environ=environ)
+    if name not in configuration.sources:
+        known = ", ".join(configuration.sources) or "none"
+        hint = did_you_mean(name, configuration.sources)
+        raise ConfigError(f"{configuration.path}: there is no source '{name}'.{hint} There are: {known}.")
+    origin = configuration.sources[name]
+    if origin.plugin == "http":
+        fault = "sends calls to the gateway and has no payloads to read. Name a 'plugin' in its table"
+        raise ConfigError(f"{configuration.path}: the source '{name}' {fault}.")
+    kind = load_source(origin.plugin)
+    return kind(kind.settings.overlay(origin.settings, settings or {}), id=name, environ=environ)
+
+
 def load_source(name: str) -> type[Source]:
     """Return the source class that is installed under this name; raises `PluginError`."""
-    found: type[Source] = load(SOURCES, name, accepts=_fault)
+    found: type[Source] = load(SOURCES, name, accepts=check_source)
     return found
 
 
-def _fault(loaded: Any) -> str | None:
+def check_source(loaded: Any) -> str | None:
+    """Say what is wrong with a loaded source plugin, None when nothing is."""
     return None if issubclass(loaded, Source) else "it is no subclass of turnout.Source"

@@ -1,0 +1,82 @@
+"""What `turnout pull` shows: progress on stderr, what can't be read, and with --send the summary of `turnout send`."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from turnout import _json
+from turnout._readcommand import refusal_line
+from turnout._sendscreen import Screen, called
+from turnout.cli import standard_output
+from turnout.errors import Refusal
+from turnout.plan import Plan, Settled
+from turnout.pulling import Pulled
+from turnout.source import Checkpoint
+
+__all__ = ["PullScreen"]
+
+
+class PullScreen:
+    """Shows a pull as it goes on; use it as a context manager."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[events]}"),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("pulling", total=None, events="0 events")
+        self._sending = Screen(each=False, as_json=False)
+        self._sent = False
+        self._refused = 0
+
+    def __enter__(self) -> PullScreen:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    @property
+    def bad(self) -> bool:
+        """Return whether something could not be read, accepted or delivered."""
+        return bool(self._refused or self._sending.bad)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Show what could not be read or accepted."""
+        self._refused += 1
+        self._progress.console.print(refusal_line(refusal), markup=False, highlight=False, soft_wrap=True)
+
+    def write(self, events: list[dict[str, Any]]) -> None:
+        """Write events to stdout, a line each."""
+        out = standard_output()
+        for event in events:
+            out.write(_json.encode(event) + b"\n")
+        out.flush()
+
+    def settle(self, outcome: Settled, plan: Plan) -> None:
+        """Count what became of an event."""
+        self._sent = True
+        self._sending.settle(self._progress, outcome, called(plan), plan)
+
+    def progress(self, pulled: Pulled, reached: Checkpoint | None) -> None:
+        """Move the bar."""
+        events = f"{pulled.events:,} events"
+        if reached is not None and reached.total is not None:
+            self._progress.update(self._task, events=events, completed=reached.done or 0.0, total=reached.total)
+        else:
+            self._progress.update(self._task, events=events)
+
+    def finish(self) -> None:
+        """Show the summary of what was sent."""
+        if self._sent:
+            self._sending.finish()
