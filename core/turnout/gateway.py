@@ -24,7 +24,7 @@ from turnout._receiving import BodyError, GoneError, Receive, Room, read_body
 from turnout.accepting import Acceptor
 from turnout.errors import Refusal
 from turnout.gatewaymetrics import Tally
-from turnout.intake import Batch, Call, Kept, Single, ipv4, message_id_of
+from turnout.intake import Batch, Call, Kept, Single, Turns, ipv4
 from turnout.log import LogError
 from turnout.normalise import Normaliser
 from turnout.reasons import Code, Reason
@@ -96,6 +96,7 @@ class Gateway:
         self.stopping = False
         """Set it, and every call gets 503: its sender comes back later."""
         self._clock = clock or _now
+        self._turns = Turns()
         self._room = Room(int(settings.max_waiting_megabytes) * 1_000_000)
         self._origins = frozenset(settings.allowed_origins)
 
@@ -163,7 +164,7 @@ class Gateway:
             call = self._read(kind, raw)
         except Refusal as refusal:
             self.tally.refused(refusal.reason.code)
-            return self._refused(refusal)
+            return self._refused(refusal.reason)
         bad = call.refusal if isinstance(call, Single) else None
         if bad and not source and not call.write_key and bad.reason.code in _UNREADABLE:
             self.tally.refused(bad.reason.code)  # what can't be read may hold the key
@@ -198,7 +199,7 @@ class Gateway:
     def _read(self, kind: str, raw: bytes) -> Call:
         arrival = self._clock()
         if kind == _BATCH:
-            return Batch(self.normaliser, raw, arrival, int(self.settings.max_batch_events))
+            return Batch(self.normaliser, raw, arrival, int(self.settings.max_batch_events), self._turns)
         return Single(self.normaliser, raw, kind, arrival)
 
     async def _kept(self, call: Call, source: HttpSource, address: str | None) -> Answer:
@@ -214,20 +215,17 @@ class Gateway:
             message = "The events can't be kept now. Send them again later."
             raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_FULL_SECONDS)) from None
         self.tally.kept(source.id, positions)
-        for _, refusal in kept.refused:
-            self.tally.refused(refusal.reason.code, source=source.id)
+        for one in kept.refused:
+            self.tally.refused(one.reason.code, source=source.id)
         if not kept.refused and not call.surplus:
             return Answer(200, _DONE)
         if isinstance(call, Batch):
             return Answer(200, compact({"success": True, "rejected": self._rejected(call, kept, source)}))
-        return self._refused(kept.refused[0][1])
+        return self._refused(kept.refused[0].reason)
 
     def _rejected(self, batch: Batch, kept: Kept, source: HttpSource) -> list[dict[str, Any]]:
         """Return what a batch is told of the events that were not taken, with their places."""
-        rejected = [
-            {"index": index, "messageId": message_id_of(refusal), **_plain(refusal.reason)}
-            for index, refusal in kept.refused
-        ]
+        rejected = [{"index": one.index, "messageId": one.message_id, **_plain(one.reason)} for one in kept.refused]
         if batch.surplus:
             first, number = len(batch), batch.surplus
             self.tally.refused(Code.BATCH_TOO_LONG, number, source.id)
@@ -236,11 +234,11 @@ class Gateway:
             rejected.append({"index": first, "count": number, "messageId": None, **_plain(reason)})
         return rejected
 
-    def _refused(self, refusal: Refusal) -> Answer:
+    def _refused(self, reason: Reason) -> Answer:
         """Return the answer to a call that can't be accepted."""
-        if self.settings.always_200 and refusal.reason.code not in _ALWAYS_400:
+        if self.settings.always_200 and reason.code not in _ALWAYS_400:
             return Answer(200, _DONE)
-        return Answer(413 if refusal.reason.code is Code.BODY_TOO_LARGE else 400, _told(refusal.reason))
+        return Answer(413 if reason.code is Code.BODY_TOO_LARGE else 400, _told(reason))
 
     def _cors(self, origin: bytes | None) -> Sequence[tuple[bytes, bytes]]:
         if origin is None:

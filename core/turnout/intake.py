@@ -24,24 +24,57 @@ from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.normalise import Normaliser
 from turnout.platforms import SERVER, platform_of
-from turnout.reasons import Code
+from turnout.reasons import Code, Reason
 from turnout.writekeys import HttpSource
 
-__all__ = ["Batch", "Call", "Kept", "Single", "ipv4", "message_id_of"]
+__all__ = ["Batch", "Call", "Kept", "Refused", "Single", "Turns", "ipv4"]
 
 _raw_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _COPIES = 4_000_000
 """Bytes that the common keys of a batch may take, once each event has them."""
 _TURN = 0.01
-"""Seconds after which a batch with events that need a look lets other calls have their turn."""
+"""Seconds after which batches with events that need a look have let other calls have their turn."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An event that is not taken: its place in its call, why, and its message id as far as it can be read.
+
+    An exception would hold on to everything that was at hand when it was raised.
+    """
+
+    index: int
+    reason: Reason
+    message_id: str | None = None
 
 
 class Kept(msgspec.Struct):
-    """What a call leaves: texts for the log with their keys for deduplication, and what is refused, by its place."""
+    """What a call leaves: texts for the log with their keys for deduplication, and what is refused."""
 
     texts: list[bytes] = []
     keys: list[bytes] = []
-    refused: list[tuple[int, Refusal]] = []
+    refused: list[Refused] = []
+
+
+class Turns:
+    """Shares an event loop between the batches that are being read, and leaves most of it to others."""
+
+    def __init__(self) -> None:
+        self._busy = 0
+        self._since = 0.0
+
+    def __enter__(self) -> Turns:
+        self._busy += 1
+        self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._busy -= 1
+
+    async def pause(self) -> None:
+        """Let others have their turn when this one has lasted long enough."""
+        if time.perf_counter() - self._since > _TURN / self._busy:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
 
 
 class Call:
@@ -80,15 +113,15 @@ class Single(Call):
         if self.refusal is None:
             _keep(kept, 0, self._event, source, address)
         else:
-            kept.refused.append((0, self.refusal))
+            kept.refused.append(Refused(0, self.refusal.reason))
         return kept
 
 
 class Batch(Call):
     """A batch body, with at most `most` events; raises `Refusal` for the body itself."""
 
-    def __init__(self, normaliser: Normaliser, raw: bytes, arrival: datetime, most: int) -> None:
-        self._normaliser, self._arrival = normaliser, arrival
+    def __init__(self, normaliser: Normaliser, raw: bytes, arrival: datetime, most: int, turns: Turns) -> None:
+        self._normaliser, self._arrival, self._turns = normaliser, arrival, turns
         self._body = body = Body.of_text(raw)
         self.surplus = max(0, len(body.items) - most)
         if self.surplus:
@@ -117,21 +150,19 @@ class Batch(Call):
         texts, keys, plain = kept.texts, kept.keys, normaliser.plain
         addressed = bool(address) and source.settings.client_ip
         stamps = self._stamps(source) if not body.common.keys() - {"sentAt"} else None
-        since = time.perf_counter()
-        for index, item in enumerate(body.items):
-            text = bytes(item)
-            event = plain(text) if stamps else None
-            if event is None:
-                self._look(kept, index, source, address)
-                if time.perf_counter() - since > _TURN:
-                    await asyncio.sleep(0)
-                    since = time.perf_counter()
-                continue
-            seen = address if addressed and not event.context.ip and _on_device(event) else None
-            if seen or event.write_key is not None:
-                text = _rewritten(text, seen)
-            texts.append(text[:-1] + stamps[event.sent_at is None])  # type: ignore[index]
-            keys.append(key_of(source.id, event.message_id))
+        with self._turns as turns:
+            for index, item in enumerate(body.items):
+                text = bytes(item)
+                event = plain(text) if stamps else None
+                if event is None:
+                    self._look(kept, index, source, address)
+                    await turns.pause()
+                    continue
+                seen = address if addressed and not event.context.ip and _on_device(event) else None
+                if seen or event.write_key is not None:
+                    text = _rewritten(text, seen)
+                texts.append(text[:-1] + stamps[event.sent_at is None])  # type: ignore[index]
+                keys.append(key_of(source.id, event.message_id))
         return kept
 
     def _stamps(self, source: HttpSource) -> tuple[bytes, bytes] | None:
@@ -150,15 +181,13 @@ class Batch(Call):
         try:
             event = self._normaliser.event(self._body.source(index), self._arrival)
         except Refusal as refusal:
-            refusal.source = bytes(self._body.items[index])
-            kept.refused.append((index, refusal))
+            kept.refused.append(_refused(index, refusal, bytes(self._body.items[index])))
         else:
             _keep(kept, index, event, source, address)
 
 
-def message_id_of(refusal: Refusal) -> str | None:
-    """Return the message id of an event of a batch that was refused, as far as it can be read."""
-    return None if refusal.source is None else told_message_id(refusal.source, lambda _: None)
+def _refused(index: int, refusal: Refusal, text: bytes) -> Refused:
+    return Refused(index, refusal.reason, told_message_id(text, lambda _: None))
 
 
 class _Key(msgspec.Struct, rename="camel"):
@@ -180,9 +209,7 @@ def _keep(kept: Kept, index: int, event: Event, source: HttpSource, address: str
     settings = source.settings
     if event.type == "delete" and not settings.allow_delete:
         message = f"The source '{source.id}' may not delete users. Set allow_delete if nobody else has its write key."
-        refusal = Refusal(Code.DELETE_NOT_ALLOWED, message, "/type")
-        refusal.source = event.raw
-        kept.refused.append((index, refusal))
+        kept.refused.append(_refused(index, Refusal(Code.DELETE_NOT_ALLOWED, message, "/type"), event.raw))
         return
     force_setattr(event, "project_id", source.id)
     wants = bool(address) and settings.client_ip and not event.context.ip
