@@ -6,8 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from turnout._json import read
 from turnout._output import Output
 from turnout._payload import Payload
+from turnout._times import iso
 from turnout.destination import Destination
 from turnout.errors import Refusal
 from turnout.event import Event
@@ -17,7 +19,7 @@ from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Plan
 from turnout.reasons import Outcome
 
-__all__ = ["Trial"]
+__all__ = ["Trial", "told", "trial_of"]
 
 
 class Trial:
@@ -70,3 +72,18 @@ class Trial:
         """Return the same trial with another `destination`, `value`, `now`, `message_id` or `carried`."""
         kept = {name: getattr(self, name) for name in ("destination", "now", "message_id", "carried")}
         return Trial(**({"value": self.payload.value} | kept | changed))
+
+
+def told(event: Event) -> dict[str, Any]:
+    """Return an event as its sender wrote it, with the time of its arrival where somebody else stamped that."""
+    value: dict[str, Any] = read(event.raw)
+    again = Normaliser(clock=lambda: event.received_at, new_id=lambda _: event.message_id).event(event.raw)
+    return value if again.received_at == event.received_at else {**value, "receivedAt": iso(event.received_at)}
+
+
+def trial_of(plan: Plan) -> Trial | None:
+    """Return the trial of the event and the destination that a plan is of; None for an event that was not accepted."""
+    event, destination = plan.event, plan.target
+    if event is None or destination is None:
+        return None
+    return Trial(destination, told(event), event.received_at, event.message_id, plan.carried)

@@ -14,7 +14,7 @@ from turnout.destination import Destination, rebuilt
 from turnout.errors import TurnoutError
 from turnout.settings import Config, Settings
 
-__all__ = ["Variant", "changed", "variants"]
+__all__ = ["Variant", "changed", "variants", "variants_of"]
 
 
 class Variant:
@@ -72,6 +72,13 @@ def variants(base: Destination, words: Sequence[str]) -> Iterator[Variant]:
     yield from _kept(_Key(base))
     for name, field in _fields(base.settings).items():
         yield from _made(base, name, further_values(name, field, base.config[name], words))
+
+
+def variants_of(base: Destination, name: str, words: Sequence[str] = ()) -> Iterator[Variant]:
+    """Yield those of them in which the setting `name` is changed, each made when it is asked for."""
+    field, value = _fields(base.settings)[name], base.config[name]
+    yield from _made(base, name, setting_values(name, field, value))
+    yield from _made(base, name, further_values(name, field, value, words))
 
 
 class _Key:

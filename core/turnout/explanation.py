@@ -22,13 +22,11 @@ import msgspec
 from turnout._json import compact, pointer, read
 from turnout._output import EVENT, Target, fields_of, request_of
 from turnout._redact import MASK
-from turnout._times import iso
-from turnout._trial import Trial
+from turnout._trial import Trial, told, trial_of
 from turnout.body import told_message_id
 from turnout.destination import Destination, load_destination
 from turnout.endpoint import BoundEndpoint, Item
 from turnout.errors import ConfigError, Refusal
-from turnout.event import Event
 from turnout.inputs import Inputs
 from turnout.lineage import Edge, Lineage, Remedy, trace
 from turnout.mapping import gate, showable
@@ -181,7 +179,7 @@ def explain(
     carried = None
     if destination.carries and gate(destination.name, accepted) is None:
         carried = (Inputs() if inputs is None else inputs).carry(destination, accepted)
-    return _of_trial(Trial(destination, _told(accepted), accepted.received_at, accepted.message_id, carried))
+    return _of_trial(Trial(destination, told(accepted), accepted.received_at, accepted.message_id, carried))
 
 
 def _configured(what: Destination | type[Destination] | str, settings: Mapping[str, Any]) -> Destination:
@@ -199,18 +197,10 @@ def _hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def _told(event: Event) -> dict[str, Any]:
-    """Return an event as its sender wrote it, with the time of its arrival where somebody else stamped that."""
-    value: dict[str, Any] = read(event.raw)
-    again = Normaliser(clock=lambda: event.received_at, new_id=lambda _: event.message_id).event(event.raw)
-    return value if again.received_at == event.received_at else {**value, "receivedAt": iso(event.received_at)}
-
-
 def _of_plan(plan: Plan) -> Explanation:
-    event, destination = plan.event, plan.target
-    if event is None or destination is None:
+    trial = trial_of(plan)
+    if trial is None:
         return Explanation(plan.message_id, plan.destination, plan.outcome, plan.reason)
-    trial = Trial(destination, _told(event), event.received_at, event.message_id, plan.carried)
     explanation = _of_trial(trial)
     if explanation.outcome is plan.outcome:
         return explanation
