@@ -22,6 +22,7 @@ from turnout.destination import load_destination
 from turnout.docs import DestinationDoc, EndpointDoc, FieldDoc, RuleDoc, destination_page
 from turnout.examples import ExampleDoc
 from turnout.markdown import table
+from turnout.testing import contract, strategies
 
 DOCS = Path(__file__).parent
 CASES = DOCS.parent / "tests" / "cases" / "amplitude"
@@ -50,6 +51,7 @@ def pages() -> dict[str, str]:
         "reference/reasons.md": GENERATED + reasons_page(),
         "reference/python.md": GENERATED + python_page(),
         "reference/cli.md": GENERATED + cli_page(),
+        "reference/contract.md": GENERATED + contract_page(),
         "reference/configuration.md": GENERATED + configuration_page(),
     }
 
@@ -101,7 +103,7 @@ def destination_json_page() -> str:
 
 
 def _attributes(kind: type) -> Iterator[tuple[str, str, str]]:
-    """Yield name, type and docstring of each attribute of a struct."""
+    """Yield name, type and docstring of each attribute of a class that is annotated."""
     body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
     for attribute, doc in itertools.pairwise(body):
         if isinstance(attribute, ast.AnnAssign) and isinstance(doc, ast.Expr):
@@ -131,7 +133,7 @@ def _json_type(hint: str) -> str:
 def python_page() -> str:
     """Return the page of public names."""
     parts = ["# Public names", "All under semantic versioning. `help(turnout.Dispatcher)` tells more."]
-    for module in (turnout, settings, testing):
+    for module in (turnout, settings, testing, strategies):
         rows = [(f"`{name}`", _first_line(module, name)) for name in module.__all__ if name != "__version__"]
         parts += [f"## {module.__name__}", table(("name", "what it is"), rows)]
     return "\n\n".join(parts) + "\n"
@@ -149,6 +151,33 @@ def _first_line(module: ModuleType, name: str) -> str:
         if named and isinstance(doc, ast.Expr):
             return str(ast.literal_eval(doc.value)).split("\n\n")[0]
     return (inspect.getdoc(value) or "").split("\n\n")[0]
+
+
+def contract_page() -> str:
+    """Return the page of the contract suite: what a test class may say, and every check."""
+    kind = contract.DestinationContract
+    checks = [name for name in vars(kind) if name.startswith("test_")]
+    rows = [(f"`{name}`", _sentence(getattr(kind, name)), _sentence(_check(name))) for name in checks]
+    parts = [
+        "# The contract suite",
+        f"`turnout.testing.DestinationContract` has {len(checks)} checks, which every destination has to pass. "
+        "[Write a destination](../guides/write-a-destination.md#the-contract-suite) shows how they are used.",
+        "## What a test class says",
+        table(("attribute", "meaning"), [(f"`{name}`", doc) for name, _, doc in _attributes(kind)]),
+        "## The checks",
+        table(("check", "the rule of the house", "how it is checked"), rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _check(name: str) -> object:
+    """Return the function that does what a test method of the suite stands for."""
+    modules = [value for value in vars(contract).values() if inspect.ismodule(value)]
+    return next(getattr(module, name[5:]) for module in modules if hasattr(module, name[5:]))
+
+
+def _sentence(value: object) -> str:
+    return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
 
 
 def configuration_page() -> str:

@@ -107,7 +107,7 @@ def _opened(event: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], Any]:
     return made, holder
 
 
-_KEPT = {"type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt"}
+_KEPT = {"type", "messageId", "timestamp", "sentAt", "receivedAt"}
 
 
 def smallest(event: dict[str, Any], shows: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
