@@ -193,6 +193,15 @@ def test_a_sound_destination_passes(installed: Path) -> None:
     assert {check: told for check in CHECKS if (told := result(kind, check)) != ("passed", "")} == {}
 
 
+def test_simulators_need_nothing_of_the_suite() -> None:
+    """`turnout.testing` imports neither the suite nor pytest and hypothesis; nor does the suite before it runs."""
+    code = (
+        "import sys, turnout.testing; assert 'turnout.testing.contract' not in sys.modules; "
+        "turnout.testing.DestinationContract; assert not {'pytest', 'hypothesis'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # What has no fault
 
 

@@ -433,3 +433,25 @@ def test_destinations_that_map_alike_are_mapped_once() -> None:
         b'{"key":"key-two","events":[{"name":"sung"}]}',
         b'{"key":"key-three","events":[{"name":"SUNG"}]}',
     ]
+
+
+def test_an_endpoint_that_is_not_declared_harms_nobody() -> None:
+    """Destinations that map alike are planned all the same: what such items are made of is the plugin's own fault."""
+
+    class Hidden(Destination):
+        name = "Hidden"
+
+        def configured(self) -> None:
+            aside = Endpoint("POST", "https://hidden.example/x", body=json_body(ITEMS))
+            aside.name = "aside"
+            self.aside = aside.bind(self.config, self.name)
+
+        @rule("track")
+        def tracked(self, event: Event) -> Item:
+            return self.aside.item({"name": event.event})
+
+    plans = Dispatcher([Hidden({}, id="one"), Hidden({}, id="two")]).plan(
+        {"type": "track", "event": "sung", "userId": "u"}
+    )
+    assert [plan.outcome for plan in plans] == [Outcome.PLANNED, Outcome.PLANNED]
+    assert [plan.requests[0].body for plan in plans] == [b'[{"name":"sung"}]'] * 2

@@ -176,6 +176,7 @@ bad_events = st.one_of(_mutated(), _wild())
 """Events in which anything may be wrong."""
 
 events = st.one_of(good_events, bad_events)
+"""Good and bad events."""
 
 
 _NEEDED = {"type", "userId", "anonymousId", "groupId", "previousId", "event", "messageId"}
