@@ -7,9 +7,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from turnout._output import Difference, Target, differences
+from turnout._output import Difference, Target
 from turnout._payload import Path, Payload
-from turnout._pointer import steps
 from turnout._tracer import Tracer, ends, equal
 from turnout.lineage import CONDITION, Source
 
@@ -32,7 +31,6 @@ class Follower:
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
         self.waiting: list[tuple[tuple[Path, ...], list[Target]]] = []
-        self.keys = {target: _keys(target) for target in tracer.fields}
         self.harmless = {path for path in tracer.leaves if tracer.harmless(path)}
 
     def run(self) -> None:
@@ -50,7 +48,7 @@ class Follower:
     def look(self, gone: tuple[Path, ...], targets: list[Target]) -> None:
         """Change the values in the state without `gone`; those that `targets` were then taken from may go next."""
         payload = Payload(self.tracer.payload.value, gone)
-        state = self.state(payload.text, targets)
+        state = self.tracer.values_at(payload.text, targets)
         left = [path for path in payload.leaves() if self.hidden(path, state)]
         needed = [path for path in left if path not in self.harmless and path not in self.tracer.fragile]
         for path in needed:
@@ -59,7 +57,7 @@ class Follower:
             moved = self.change(payload, path, self.tracer.another[path], state)
             self.change(payload, path, UNSET, state)
             if moved and len(gone) < _LONGEST:
-                after = self.state(payload.cut(path), moved)
+                after = self.tracer.values_at(payload.cut(path), moved)
                 self.waiting.append(((*gone, path), [one for one, value in after.items() if value is not UNSET]))
 
     def moving(self, payload: Payload, paths: list[Path], state: dict[Target, Any]) -> list[Path]:
@@ -67,10 +65,10 @@ class Follower:
 
         def changed(some: list[Path]) -> bool:
             text = payload.changed_all({path: self.tracer.another[path] for path in some})
-            return bool(self.differing(state, self.state(text, state)))
+            return bool(self.differing(state, self.tracer.values_at(text, state)))
 
         def deleted(some: list[Path]) -> bool:
-            return bool(self.differing(state, self.state(payload.cut_all(some), state)))
+            return bool(self.differing(state, self.tracer.values_at(payload.cut_all(some), state)))
 
         found = [*halved([path for path in paths if path not in self.tracer.fragile], changed)]
         return [*found, *halved([path for path in paths if path not in found], deleted)]
@@ -79,7 +77,7 @@ class Follower:
         """Keep what a change moves in a state, where the value moves nothing by itself; return the places."""
         source, wanted = self.tracer.sources[path], self.hidden(path, state)
         text = payload.cut(path) if after is UNSET else payload.changed(path, after)
-        moved = self.differing(state, self.state(text, wanted))
+        moved = self.differing(state, self.tracer.values_at(text, wanted))
         given = tuple(self.tracer.change(one, UNSET) for one in payload.gone)
         self.tracer.note(source, payload.places[path].value, after, moved, given)
         return [one.target for one in moved]
@@ -95,20 +93,6 @@ class Follower:
     def differing(self, state: dict[Target, Any], now: dict[Target, Any]) -> list[Difference]:
         return [Difference(one, state[one], value) for one, value in now.items() if not equal(state[one], value)]
 
-    def state(self, text: bytes, targets: Iterable[Target]) -> dict[Target, Any]:
-        """Return the values at places of the explained output when the event has another text.
-
-        The places of an item that is not made are left out.
-        """
-        base, output = self.tracer.base, self.tracer.trial.output(text)
-        if output.state != base.state:
-            return {}
-        if all(self.keys[one] is not None and _as_many(one, base, output) for one in targets):
-            return {one: output.at(one, self.keys[one] or ()) for one in targets}
-        moved = {one.target: one.after for one in differences(base, output)}
-        fields = self.tracer.fields
-        return {one: moved.get(one, fields[one]) for one in targets if not _item_lost(one, moved)}
-
 
 def halved(paths: list[Path], moves: Callable[[list[Path]], bool]) -> Iterator[Path]:
     """Yield the single paths that move something, found by halving groups that do."""
@@ -120,22 +104,6 @@ def halved(paths: list[Path], moves: Callable[[list[Path]], bool]) -> Iterator[P
         middle = len(paths) // 2
         yield from halved(paths[:middle], moves)
         yield from halved(paths[middle:], moves)
-
-
-def _keys(target: Target) -> Path | None:
-    """Return the path of a place, None when a list may be on the way to it."""
-    if not target.path:
-        return () if target.part in ("endpoint", "key") else None
-    keys = steps(target.path)
-    return None if any(key.isdecimal() for key in keys) else tuple(keys)
-
-
-def _as_many(target: Target, base: Any, output: Any) -> bool:
-    return len(base.rules[target.rule]) == len(output.rules.get(target.rule, ()))
-
-
-def _item_lost(target: Target, moved: dict[Target, Any]) -> bool:
-    return moved.get(Target("item", target.rule, target.number)) is UNSET
 
 
 def _survives(target: Target, lost: dict[Target, Any]) -> bool:

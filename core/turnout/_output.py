@@ -48,11 +48,15 @@ EVENT = Target("event")
 
 
 class Difference(msgspec.Struct, frozen=True, gc=False):
-    """A place that differs, with its value before and after; UNSET where it isn't there."""
+    """A place that differs, with its value before and after; UNSET where it isn't there.
+
+    It is not `sure` where elements of a list were changed and moved at once, and belong together by likeness only.
+    """
 
     target: Target
     before: Any
     after: Any
+    sure: bool = True
 
 
 class Output:
@@ -81,10 +85,10 @@ class Output:
         """Return the paths and values in an item, for telling how much two have in common."""
         found = self._leaves.get(id(item))
         if found is None:
-            found = self._leaves[id(item)] = {(path, compact(value)) for path, value in fields_of(self.value(item))}
+            found = self._leaves[id(item)] = _leaves(self.value(item))
         return found
 
-    def at(self, target: Target, path: Path) -> Any:
+    def at(self, target: Target, path: Iterable[str]) -> Any:
         """Return the value at a place of an item, its endpoint or its key; UNSET where there is none."""
         item = self.rules[target.rule][target.number - 1]
         if target.part == "endpoint":
@@ -236,8 +240,8 @@ def _rest(pairs: list[tuple[int, int]], old: Sequence[Item], new: Sequence[Item]
     return [*made, *((one, None) for one in left), *((None, two) for two in came)]
 
 
-Moved = list[tuple[Path, Any, Any]]
-"""Paths of leaves that differ, with both values."""
+Moved = list[tuple[Path, Any, Any, bool]]
+"""Paths of leaves that differ, with both values, and whether it is sure that these belong together."""
 
 
 def _compare(path: Path, old: Any, new: Any, moved: Moved) -> None:
@@ -249,7 +253,7 @@ def _compare(path: Path, old: Any, new: Any, moved: Moved) -> None:
         _compare_lists(path, old, new, moved)
     elif _leaf(old) and _leaf(new):
         if kind is not new.__class__ or old != new:
-            moved.append((path, old, new))
+            moved.append((path, old, new, True))
     else:
         moved += _gone(path, old)
         moved += _came(path, new)
@@ -260,11 +264,11 @@ def _leaf(value: Any) -> bool:
 
 
 def _gone(path: Path, old: Any) -> Moved:
-    return [(where, one, UNSET) for where, one in fields_of(old, path)]
+    return [(where, one, UNSET, True) for where, one in fields_of(old, path)]
 
 
 def _came(path: Path, new: Any) -> Moved:
-    return [(where, UNSET, one) for where, one in fields_of(new, path)]
+    return [(where, UNSET, one, True) for where, one in fields_of(new, path)]
 
 
 def _compare_objects(path: Path, old: dict[str, Any], new: dict[str, Any], moved: Moved) -> None:
@@ -291,49 +295,68 @@ def _compare_lists(path: Path, old: list[Any], new: list[Any], moved: Moved) -> 
     pairs = _matched(here, there)
     order = [two for _, two in sorted(pairs)]
     if order != sorted(order):
-        moved.append((path, old, new))
+        moved.append((path, old, new, True))
     left = [one for one in range(len(old)) if one not in {pair[0] for pair in pairs}]
     came = [two for two in range(len(new)) if two not in {pair[1] for pair in pairs}]
-    for one, two in _coupled(left, came, old, new):
+    start, coupled = len(moved), [*_coupled(left, came, old, new)]
+    for one, two in coupled:
         if one is not None and two is not None:
             _compare((*path, one), old[one], new[two], moved)
         elif one is not None:
             moved += _gone((*path, one), old[one])
         elif two is not None:
             moved += _came((*path, "-"), new[two])
+    if max(len(left), len(came)) > 1 and any(one != two for one, two in coupled):
+        moved[start:] = [(where, before, after, False) for where, before, after, _ in moved[start:]]
 
 
 def _matched(here: Sequence[bytes], there: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Return pairs of equal elements, those at the same position first."""
-    pairs = [(number, number) for number, one in enumerate(here) if number < len(there) and there[number] == one]
-    used = {number for number, _ in pairs}
+    """Return pairs of equal elements: those at the front and at the end first, then wherever they stand."""
+    front, least = 0, min(len(here), len(there))
+    while front < least and here[front] == there[front]:
+        front += 1
+    back = 0
+    while back < least - front and here[-1 - back] == there[-1 - back]:
+        back += 1
+    pairs = [(number, number) for number in range(front)]
     places: dict[bytes, list[int]] = {}
-    for number in reversed(range(len(there))):
-        if number not in used:
-            places.setdefault(there[number], []).append(number)
-    for number, one in enumerate(here):
-        if number not in used and places.get(one):
-            pairs.append((number, places[one].pop()))
-    return pairs
+    for number in reversed(range(front, len(there) - back)):
+        places.setdefault(there[number], []).append(number)
+    for number in range(front, len(here) - back):
+        if places.get(here[number]):
+            pairs.append((number, places[here[number]].pop()))
+    return [*pairs, *((len(here) - 1 - number, len(there) - 1 - number) for number in range(back))]
 
 
 def _coupled(
     left: list[int], came: list[int], old: list[Any], new: list[Any]
 ) -> Iterable[tuple[int | None, int | None]]:
-    """Yield which of the unequal elements belong together: the likest, or one by one if as many left as came."""
-    if len(left) == len(came) or len(left) * len(came) > _LARGEST:
-        yield from zip_longest(left, came)
+    """Yield which of the unequal elements belong together: those with most in common, else one by one in order."""
+    plain = all(_leaf(old[one]) for one in left) or all(_leaf(new[two]) for two in came)
+    if plain or len(left) * len(came) > _LARGEST:
+        yield from zip_longest(left, came) if len(left) == len(came) else _unpaired(left, came)
         return
-    leaves = {number: {(path, compact(one)) for path, one in fields_of(new[number])} for number in came}
-    for one in left:
-        own = {(path, compact(value)) for path, value in fields_of(old[one])}
-        likest = max(leaves, key=lambda two: len(leaves[two] & own), default=None)
-        if likest is not None and leaves[likest] & own:
-            del leaves[likest]
+    here, there = {one: _leaves(old[one]) for one in left}, {two: _leaves(new[two]) for two in came}
+    if len(left) == len(came) and all(_alike(here[one], there[two]) for one, two in zip(left, came, strict=True)):
+        yield from zip(left, came, strict=True)
+        return
+    for one, own in here.items():
+        likest = max(there, key=lambda two: len(there[two] & own), default=None)
+        if likest is not None and there[likest] & own:
+            del there[likest]
             yield one, likest
         else:
             yield one, None
-    yield from ((None, two) for two in leaves)
+    yield from ((None, two) for two in there)
+
+
+def _unpaired(left: list[int], came: list[int]) -> Pairs:
+    return [*((one, None) for one in left), *((None, two) for two in came)]
+
+
+def _leaves(value: Any) -> set[Any]:
+    """Return the paths and values in a value, for telling how much two have in common."""
+    return {(path, compact(one)) for path, one in fields_of(value)}
 
 
 def request_of(endpoint: BoundEndpoint) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from turnout._fallbacks import halved
 from turnout._json import read
 from turnout._output import Difference, Target, differences
 from turnout._payload import Path, Payload
-from turnout._tracer import Tracer, ends
+from turnout._tracer import Tracer, ends, equal
 from turnout.reasons import Outcome
 
 __all__ = ["change_hidden", "delete_together"]
@@ -39,7 +39,7 @@ def _delete_group(tracer: Tracer, group: list[Path]) -> None:
     while len(group) > 1:
         moved = _moved_without(tracer, group)
         known = {*tracer.unstable}.union(*(_moves(tracer, path) for path in group))
-        surprising = [one.target for one in moved if one.target not in known]
+        surprising = [one.target for one in moved if one.target not in known and one.sure]
         ending = [one.target for one in moved if ends(one.target, one.after) and one.target in surprising]
         for target in ending[:1] or surprising:
             fewest = _fewest(group, partial(_moves_without, tracer, target))
@@ -58,7 +58,7 @@ def _moved_without(tracer: Tracer, group: Collection[Path]) -> list[Difference]:
 
 
 def _moves_without(tracer: Tracer, target: Target, group: list[Path]) -> bool:
-    return any(one.target == target for one in _moved_without(tracer, group))
+    return any(one.target == target and one.sure for one in _moved_without(tracer, group))
 
 
 def _fewest(group: list[Path], moves: Callable[[list[Path]], bool]) -> list[Path]:
@@ -78,20 +78,23 @@ def _fewest(group: list[Path], moves: Callable[[list[Path]], bool]) -> list[Path
 
 def _note_together(tracer: Tracer, fewest: list[Path], target: Target) -> None:
     """Keep for each of the values what its deletion moves when the others are gone."""
-    output = tracer.trial.output(tracer.payload.cut_all(fewest))
+    both = tracer.payload.cut_all(fewest)
     for path in fewest:
         others = [one for one in fewest if one != path]
-        moved = differences(tracer.trial.output(tracer.payload.cut_all(others)), output)
+        text = tracer.payload.cut_all(others)
+        before, after = (tracer.values_at(one, [target]).get(target, UNSET) for one in (text, both))
+        moved = [Difference(target, before, after)]
+        if target not in tracer.fields or equal(before, after):
+            moved = [one for one in differences(tracer.trial.output(text), tracer.trial.output(both)) if one.sure]
         given = tuple(tracer.change(one, UNSET) for one in others)
-        about = [one for one in moved if one.target == target] or moved
-        tracer.note(tracer.sources[path], tracer.payload.places[path].value, UNSET, about, given)
+        tracer.note(tracer.sources[path], tracer.payload.places[path].value, UNSET, moved, given)
 
 
 def change_hidden(tracer: Tracer) -> None:
     """Change the values that moved nothing so far while others are changed, for what those hide."""
-    others = [path for path in tracer.leaves if tracer.harmless(path) and path not in tracer.fragile]
-    for group in _groups([path for path in others if tracer.sources[path] in tracer.reached]):
-        hidden = [path for path in others if tracer.sources[path] not in tracer.reached]
+    steady = [path for path in tracer.leaves if path not in tracer.fragile]
+    for group in _groups([path for path in steady if tracer.sources[path] in tracer.reached]):
+        hidden = [path for path in steady if tracer.sources[path] not in tracer.reached]
         for path, after in _shown(tracer, hidden, group):
             fewest = _fewest(group, partial(_still, tracer, path, after))
             given = tuple(tracer.change(one, tracer.another[one]) for one in fewest)
@@ -128,7 +131,7 @@ def _shift(tracer: Tracer, group: Sequence[Path], path: Path, after: Any) -> lis
     """Return what a value moves while all of a group is changed."""
     payload = _state(tracer, group)
     text = payload.cut(path) if after is UNSET else payload.changed(path, after)
-    return differences(tracer.trial.output(payload.text), tracer.trial.output(text))
+    return [one for one in differences(tracer.trial.output(payload.text), tracer.trial.output(text)) if one.sure]
 
 
 def _still(tracer: Tracer, path: Path, after: Any, group: list[Path]) -> bool:

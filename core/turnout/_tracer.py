@@ -13,6 +13,7 @@ from turnout._json import compact, pointer
 from turnout._output import EVENT, Difference, Output, Target, differences, fields_of, requests
 from turnout._payload import Path, Place
 from turnout._perturb import other, values
+from turnout._pointer import steps
 from turnout._redact import MASK, redact
 from turnout._times import iso
 from turnout._trial import Trial
@@ -36,6 +37,7 @@ class Tracer:
         self.base = trial.output(self.payload.text)
         self.fields = dict(_places_of(self.base))
         """The places of the output, with their values."""
+        self.plain = {one for one in self.fields if _has_keys_only(one)}
         self.unstable = {one.target for one in differences(self.base, trial.output(self.payload.text))}
         self.sources = {path: Source("event", pointer(path)) for path in self.payload.places}
         self.numbers = {path: number for number, path in enumerate(self.payload.places)}
@@ -142,6 +144,24 @@ class Tracer:
                 self.found[source, one.target] = edge
                 self.reached.setdefault(source, set()).add(one.target)
 
+    def values_at(self, text: bytes, targets: Iterable[Target]) -> dict[Target, Any]:
+        """Return the values at places of the explained output when the event has another text.
+
+        The places of an item that is not made are left out; nothing is left when the event is not sent.
+        """
+        output = self.trial.output(text)
+        if output.state != self.base.state:
+            return {}
+        if all(self._direct(one, output) for one in targets):
+            return {one: output.at(one, steps(one.path)) for one in targets}
+        moved = {one.target: one.after for one in differences(self.base, output)}
+        return {one: moved.get(one, self.fields.get(one, UNSET)) for one in targets if not _item_lost(one, moved)}
+
+    def _direct(self, target: Target, output: Output) -> bool:
+        """Return whether a place is where it was: no list leads to it, and its rule made as many items."""
+        rule = target.rule
+        return target in self.plain and len(self.base.rules[rule]) == len(output.rules.get(rule, ()))
+
     def _drop_containers(self) -> None:
         """Drop the edges of objects and lists that the values in them have as well."""
         inner: dict[Target, list[str]] = {}
@@ -171,6 +191,15 @@ class Tracer:
             for edge in sorted(self.found.values(), key=key)
         ]
         return _without(config.secret_values, hidden)
+
+
+def _has_keys_only(target: Target) -> bool:
+    """Return whether no list leads to a place of an item."""
+    return not any(key.isdecimal() for key in steps(target.path)) and target.path + target.part != "item"
+
+
+def _item_lost(target: Target, moved: dict[Target, Any]) -> bool:
+    return moved.get(Target("item", target.rule, target.number)) is UNSET
 
 
 def _plain(value: Any) -> bool:
