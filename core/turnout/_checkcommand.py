@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -48,12 +47,13 @@ def check(
     Without a folder: tests/cases or cases. Exit 0 when all are as they were, or were updated; 1 when one has
     changed, is new, is wrong, or a snapshot has no case; 2 for a wrong command line.
     """
+    from turnout._processes import cores
     from turnout.checking import check as checked
 
     suite = _suite(places, text)
     begin, results = time.perf_counter(), []
     with _opened(junit) as report:
-        found = checked(suite, update=update, look_alike=alike, fail_fast=fail_fast, jobs=jobs or _cores())
+        found = checked(suite, update=update, look_alike=alike, fail_fast=fail_fast, jobs=jobs or cores())
         shown = _as_json(found) if as_json else _on_screen(found, suite, begin, quiet)
         results = list(shown)
         if report is not None:
@@ -73,10 +73,6 @@ def _suite(places: tuple[str, ...], text: str) -> Suite:
     if suite.cases or suite.orphans:
         return suite
     raise ConfigError(f"{', '.join(named)}: there is no case. One lies in cases/<destination>/<name>.json (or .yaml).")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _as_json(found: Iterator[Result]) -> Iterator[Result]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from turnout import _casefiles
+from turnout._processes import shared_out
 from turnout.alike import Alike, alike
 from turnout.cases import Case, dump
 from turnout.destination import load_destination
@@ -207,9 +205,10 @@ def check(
     processes check a large suite. Raises `TurnoutError` when one of them dies.
     """
     checker = _Checker(update, look_alike)
-    many = jobs > 1 and len(suite.cases) >= _MANY
-    results = _spread(suite.cases, checker, jobs) if many else map(checker.result, suite.cases)
-    for result in results:
+    size = _CHUNK if len(suite.cases) >= _MANY else 1
+    lots = [suite.cases[begin : begin + size] for begin in range(0, len(suite.cases), size)]
+    results = shared_out(checker, lots, jobs if size > 1 else 1, "checked cases")
+    for result in chain.from_iterable(results):
         yield result
         if fail_fast and not result.good:
             return
@@ -240,6 +239,10 @@ class _Checker:
 
     def __reduce__(self) -> tuple[type[_Checker], tuple[bool, bool]]:
         return _Checker, (self.update, self.look_alike)
+
+    def __call__(self, paths: Iterable[Path]) -> list[Result]:
+        """Return what came of each of these cases."""
+        return [self.result(path) for path in paths]
 
     def result(self, path: Path) -> Result:
         """Return what came of the case in a file."""
@@ -313,41 +316,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-# Several processes
-
-
-def _spread(paths: tuple[Path, ...], checker: _Checker, jobs: int) -> Iterator[Result]:
-    """Yield the results of cases that several processes check, in the order of the cases."""
-    chunks = [paths[begin : begin + _CHUNK] for begin in range(0, len(paths), _CHUNK)]
-    others = set(multiprocessing.active_children())
-    # A forked process would inherit the locks of threads that it doesn't have.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(chunks)), mp_context=context, initializer=_begin, initargs=(checker,))
-    done = False
-    try:
-        for future in [pool.submit(_chunk, chunk) for chunk in chunks]:
-            yield from future.result()
-        done = True
-    except BrokenProcessPool:
-        why = "a plugin ended it, or memory ran out. To see at which case, use one process (--jobs 1)"
-        raise TurnoutError(f"A process that checked cases has died: {why}.") from None
-    finally:
-        for child in () if done else set(multiprocessing.active_children()) - others:
-            child.terminate()
-        pool.shutdown()
-
-
-_working: _Checker
-
-
-def _begin(checker: _Checker) -> None:
-    """Prepare a process: it is ended by the one that started it, not by Ctrl-C."""
-    global _working
-    _working = checker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _chunk(paths: tuple[Path, ...]) -> list[Result]:
-    return [_working.result(path) for path in paths]
