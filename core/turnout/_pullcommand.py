@@ -13,7 +13,7 @@ import click
 
 from turnout._group import Group
 from turnout._readcommand import HERE
-from turnout.errors import ConfigError, PluginError, TurnoutError
+from turnout.errors import ConfigError, PluginError, SettingsError, TurnoutError
 
 if TYPE_CHECKING:
     from turnout._pullscreen import PullScreen
@@ -141,6 +141,7 @@ def _run(
 
     configuration = load_config(config or HERE) if config or Path(HERE).exists() else None
     source = _source(plugin, name, configuration, settings)
+    _check_options(source, options)
     place = _state_path(state_file, configuration, source)
     file = None if place is None else StateFile(place, source.id)
     screen = PullScreen()
@@ -157,6 +158,15 @@ def _run(
         code = _ended(pulling, file)
     screen.finish()
     sys.exit(code or (1 if screen.bad else 0))
+
+
+def _check_options(source: Source, options: dict[str, Any]) -> None:
+    """Raise `ConfigError` for wrong options, under the names that they have on the command line."""
+    try:
+        source.options.configure(options, owner="", environ={})
+    except SettingsError as error:
+        told = [f"--{_dashed(name)} {sentence}" for name, found in error.errors.items() for sentence in found]
+        raise ConfigError(" ".join(told) or str(error)) from None
 
 
 def _ended(pulling: Coroutine[Any, Any, object], file: StateFile | None) -> int:
