@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import nullcontext
 
 import click
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from turnout.deliver import Delivery
 from turnout.dispatcher import Dispatcher
-from turnout.log import DeadQuery, Log, open_log
+from turnout.log import SERVED, DeadQuery, Log, open_log
 
 __all__ = ["run"]
 
@@ -26,7 +27,8 @@ def run(dispatcher: Dispatcher, *, until_empty: bool, metrics_port: int | None, 
     log = open_log(dispatcher.log_settings)
     try:
         before = log.count_dead(DeadQuery())
-        asyncio.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
+        with log.own(SERVED) if until_stdin_ends else nullcontext():
+            asyncio.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
         summary(log)
         return 1 if until_empty and log.count_dead(DeadQuery()) > before else 0
     finally:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _SWITCH = 0.0005
-_HELD = 15.0
-"""Seconds for which a delivery process of a gateway that was killed may still finish."""
 
 
 @click.command()
@@ -54,21 +52,22 @@ def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
     try:
         import uvloop
 
-        from turnout.serving import Deliverer, Service, command, free_role
+        from turnout.serving import Deliverer, Service, check_alone, command, delivering
     except ImportError as error:
         raise ConfigError(f"turnout serve needs {error.name}: install turnout[server].") from None
     keys = WriteKeys(configuration.senders())
     if not len(keys):
         raise ConfigError(f"{configuration.path}: nobody may send. Add a table [sources.<id>] with a write_key.")
-    deliverer = None
     if not no_deliver:
         _check_destinations(configuration)
-        free_role(log, "deliver", _HELD, "End it, or serve with --no-deliver.")
-        deliverer = Deliverer(command(str(configuration.path)))
     # A commit has a dozen steps outside of Python. After each its thread waits for the interpreter, by default up to
     # 5 ms while the event loop is busy: that made a call take tens of milliseconds.
     sys.setswitchinterval(_SWITCH)
     with Acceptor(log, configuration.log, now_ms) as acceptor:
+        deliverer = None
+        if not no_deliver:
+            check_alone(log)
+            deliverer = Deliverer(command(str(configuration.path)), lambda: delivering(log))
         service = Service(Gateway(acceptor, keys, configuration.gateway), configuration.gateway, deliverer)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(service))

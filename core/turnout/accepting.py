@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import compress
@@ -115,6 +116,14 @@ class Acceptor:
         """Do the same from asyncio."""
         return _receipts(events, await self.keep(*_kept(events)))
 
+    def check(self) -> bool:
+        """Return whether events can be kept: as the last commit says, or after one that failed, what is true by now."""
+        if not self.writable:
+            with suppress(LogError):
+                self.log.append(Entries([]))
+                self.writable = True
+        return self.writable
+
     async def keep(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Sequence[int | None]:
         """Return the position of each text, once all are durably in the log; None for one that was kept before.
 
@@ -204,6 +213,14 @@ class _Gathering:
         self._loop, self._submit = weakref.ref(loop), submit
         self._waiting: list[tuple[Sequence[bytes], Sequence[bytes], asyncio.Future[Sequence[int | None]]]] = []
         self._busy = False
+
+    def check(self) -> bool:
+        """Return whether events can be kept: as the last commit says, or after one that failed, what is true by now."""
+        if not self.writable:
+            with suppress(LogError):
+                self.log.append(Entries([]))
+                self.writable = True
+        return self.writable
 
     async def keep(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Sequence[int | None]:
         """Return the positions of the texts, once they are kept."""

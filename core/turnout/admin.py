@@ -43,14 +43,14 @@ class Admin(Starlette):
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, _: Request) -> Response:
-        faults = [text for holds, text in self._checks() if not holds]
+        faults = [text for holds, text in await self._checks() if not holds]
         return JSONResponse({"status": "unready" if faults else "ok", "faults": faults}, 503 if faults else 200)
 
-    def _checks(self) -> list[tuple[bool, str]]:
+    async def _checks(self) -> list[tuple[bool, str]]:
         gateway = self._gateway
         return [
             (not gateway.stopping, "the gateway is being stopped"),
-            (gateway.acceptor.writable, "the log can't be written"),
+            (await asyncio.to_thread(gateway.acceptor.check), "the log can't be written"),
             (self._deliverer is None or self._deliverer.alive, "delivery is not running"),
         ]
 

@@ -26,6 +26,7 @@ from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config
 
 __all__ = [
+    "SERVED",
     "Accepted",
     "Counts",
     "Cursor",
@@ -41,6 +42,10 @@ __all__ = [
     "StoredItem",
     "open_log",
 ]
+
+
+SERVED = "served"
+"""The role of a process that delivers for a gateway, beside `deliver`: it ends by itself when that is gone."""
 
 
 class LogError(TurnoutError):

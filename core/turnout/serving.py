@@ -20,28 +20,31 @@ from turnout.admin import Admin
 from turnout.errors import ConfigError
 from turnout.gateway import Gateway
 from turnout.listening import listen
-from turnout.log import Log, LogError
+from turnout.log import SERVED, Log, LogError
 from turnout.settings import Config
 
-__all__ = ["Deliverer", "Service", "free_role"]
+__all__ = ["Deliverer", "Service", "check_alone", "command", "delivering"]
 
 _logger = logging.getLogger("turnout")
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _STEADY = 60.0
 """Seconds after which a delivery process that ends counts as one that had worked."""
+_PATIENCE = 15.0
+"""Seconds for which the delivery of a gateway that was killed may still finish before it is spoken of."""
 
 
 class Deliverer:
     """The delivery process: started again when it ends, ended with this one.
 
     `command` is the command line. It reads its standard input and ends when that is closed, so that it doesn't outlive
-    a gateway that was killed.
+    a gateway that was killed. `held` says why it can't be started yet, None when it can.
     """
 
-    def __init__(self, command: list[str]) -> None:
-        self._command = command
+    def __init__(self, command: list[str], held: Callable[[], object] = lambda: None) -> None:
+        self._command, self._held = command, held
         self._process: asyncio.subprocess.Process | None = None
+        self._last = False
         self.starts = 0
 
     @property
@@ -49,25 +52,49 @@ class Deliverer:
         """Return whether it is running."""
         return self._process is not None and self._process.returncode is None
 
+    def retire(self) -> None:
+        """Don't start it again when it ends by itself."""
+        self._last = True
+
     async def run(self, stop: asyncio.Event) -> None:
         """Keep it running until `stop` is set, then end it and wait for it."""
         wait = _FIRST_WAIT
         stopping = asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set():
+            while not (stop.is_set() or self._last):
+                await self._freed(stopping)
                 started = time.monotonic()
-                self.starts += 1
-                self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
-                ended = asyncio.create_task(self._process.wait())
-                await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
-                if stop.is_set():
+                how = await self._one(stopping)
+                if stop.is_set() or self._last:
                     break
                 wait = _FIRST_WAIT if time.monotonic() - started > _STEADY else min(_LONGEST_WAIT, wait * 2)
-                _logger.error("Delivery ended with %s; it is started again in %g s.", ended.result(), wait)
+                _logger.error("Delivery ended with %s; it is started again in %g s.", how, wait)
                 await asyncio.wait({stopping}, timeout=wait)
         finally:
             stopping.cancel()
             await self._end()
+
+    async def _freed(self, stopping: asyncio.Task[Any]) -> None:
+        """Wait until nothing holds it up."""
+        until: float | None = time.monotonic() + _PATIENCE
+        while not stopping.done() and (reason := self._held()):
+            if until and time.monotonic() > until:
+                _logger.error("Delivery waits: %s", reason)
+                until = None
+            await asyncio.wait({stopping}, timeout=0.1)
+
+    async def _one(self, stopping: asyncio.Task[Any]) -> object:
+        """Return how one process ended; it may still run when it is time to stop."""
+        if stopping.done():
+            return None
+        self.starts += 1
+        try:
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
+        except OSError as error:
+            return error.strerror
+        ended = asyncio.create_task(self._process.wait())
+        await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+        return self._process.returncode
 
     async def _end(self) -> None:
         process = self._process
@@ -131,9 +158,12 @@ class Service:
             asyncio.create_task(beside.serve([self.admin_listener])),
         ]
         delivery = asyncio.create_task(self.deliverer.run(ended)) if self.deliverer else None
-        await stop.wait()
-        self.gateway.stopping = True
-        main.should_exit = True
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        self.gateway.stopping = main.should_exit = True
+        if self.deliverer:
+            self.deliverer.retire()
         await tasks[0]
         ended.set()
         if delivery:
@@ -168,17 +198,23 @@ class Service:
         )
 
 
-def free_role(log: Log, role: str, seconds: float, advice: str) -> None:
-    """Wait until nobody holds a role at a log, at most so many seconds; then raise `ConfigError` with advice."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            with log.own(role):
-                return
-        except LogError as error:
-            if time.monotonic() >= until:
-                raise ConfigError(f"{error} {advice}") from None
-        time.sleep(0.1)
+def delivering(log: Log) -> LogError | None:
+    """Return who delivers from a log, None for nobody."""
+    return _held(log, "deliver") or _held(log, SERVED)
+
+
+def check_alone(log: Log) -> None:
+    """Raise `ConfigError` when a process delivers from a log and is not one that a gateway has left behind."""
+    if (error := _held(log, "deliver")) and not _held(log, SERVED):
+        raise ConfigError(f"{error} Or serve with --no-deliver.")
+
+
+def _held(log: Log, role: str) -> LogError | None:
+    try:
+        with log.own(role):
+            return None
+    except LogError as error:
+        return error
 
 
 def command(config: str) -> list[str]:
