@@ -121,8 +121,17 @@ class Acceptor:
         if not self.writable:
             with suppress(LogError):
                 self.log.append(Entries([]))
-                self.writable = True
+                self._can_write(True)
         return self.writable
+
+    def _can_write(self, can: bool, error: Exception | None = None) -> None:
+        """Note whether the log can be written; it is said once each time that it changes, not for each call."""
+        if can is not self.writable:
+            self.writable = can
+            if can:
+                _logger.warning("Events are kept again.")
+            else:
+                _logger.error("Events can't be kept, and their senders are told so: %s", error)
 
     async def keep(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Sequence[int | None]:
         """Return the position of each text, once all are durably in the log; None for one that was kept before.
@@ -186,15 +195,16 @@ class Acceptor:
                 keys += compress(job.keys, news)
         try:
             position = self.log.append(Entries(texts, keys, now)) if texts else 0
-            self.writable = True
         except Exception as error:
-            self.writable = False
             self.seen.remove(keys)
-            known = isinstance(error, LogError)
-            _logger.error("Events could not be kept: %s", error, exc_info=not known)
+            self._can_write(False, error)
+            if not isinstance(error, LogError):
+                _logger.exception("Events could not be kept.")
             for job in jobs:
                 job.answer.set_exception(error)
             return
+        if texts:
+            self._can_write(True)
         for job, news in zip(jobs, fresh, strict=True):
             following = position + sum(news)
             places = iter(range(position, following))
@@ -213,14 +223,6 @@ class _Gathering:
         self._loop, self._submit = weakref.ref(loop), submit
         self._waiting: list[tuple[Sequence[bytes], Sequence[bytes], asyncio.Future[Sequence[int | None]]]] = []
         self._busy = False
-
-    def check(self) -> bool:
-        """Return whether events can be kept: as the last commit says, or after one that failed, what is true by now."""
-        if not self.writable:
-            with suppress(LogError):
-                self.log.append(Entries([]))
-                self.writable = True
-        return self.writable
 
     async def keep(self, texts: Sequence[bytes], keys: Sequence[bytes]) -> Sequence[int | None]:
         """Return the positions of the texts, once they are kept."""
