@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -165,8 +166,12 @@ def _check_options(source: Source, options: dict[str, Any]) -> None:
     try:
         source.options.configure(options, owner="", environ={})
     except SettingsError as error:
-        told = [f"--{_dashed(name)} {sentence}" for name, found in error.errors.items() for sentence in found]
+        told = [f"--{_dashed(name)} {_bare(sentence)}" for name, found in error.errors.items() for sentence in found]
         raise ConfigError(" ".join(told) or str(error)) from None
+
+
+def _bare(sentence: str) -> str:
+    return re.sub(r"^Setting '[^']*' ", "", sentence)
 
 
 def _ended(pulling: Coroutine[Any, Any, object], file: StateFile | None) -> int:

@@ -29,7 +29,8 @@ _SWITCH = 0.0005
 def serve(config: str, no_deliver: bool) -> None:
     """Take calls from SDKs over HTTP, keep them in the log, and deliver them.
 
-    Who may send says [sources.<id>] in the configuration, how calls are taken [gateway]. A call is answered with 200
+    Who may send says [sources.<id>] in the configuration, how calls are taken [gateway]. Webhooks of vendors come to
+    /v1/hooks/<id>, when their source has a hook_secret. A call is answered with 200
     when its events are durably in the log. Ctrl-C or SIGTERM ends it: calls under way are finished, what is not
     delivered yet stays in the log; a second one ends it at once. Exit 0; 2 for a wrong command line or configuration,
     or when another gateway or delivery works on the same log.
@@ -47,28 +48,32 @@ def serve(config: str, no_deliver: bool) -> None:
 def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
     from turnout.accepting import Acceptor, now_ms
     from turnout.gateway import Gateway
+    from turnout.webhooks import Webhooks, configured_sources
     from turnout.writekeys import WriteKeys
 
     try:
         import uvloop
 
-        from turnout.serving import Deliverer, Service, check_alone, command, delivering
+        from turnout.serving import Deliverer, Service, allow_files, check_alone, command, delivering
     except ImportError as error:
         raise ConfigError(f"turnout serve needs {error.name}: install turnout[server].") from None
-    keys = WriteKeys(configuration.senders())
-    if not len(keys):
-        raise ConfigError(f"{configuration.path}: nobody may send. Add a table [sources.<id>] with a write_key.")
+    keys, hooks = WriteKeys(configuration.senders()), Webhooks(configured_sources(configuration))
+    if not len(keys) and not len(hooks):
+        advice = "Add a table [sources.<id>] with a write_key, or a plugin and its hook_secret"
+        raise ConfigError(f"{configuration.path}: nobody may send. {advice}.")
     if not no_deliver:
         _check_destinations(configuration)
     # A commit has a dozen steps outside of Python. After each its thread waits for the interpreter, by default up to
     # 5 ms while the event loop is busy: that made a call take tens of milliseconds.
     sys.setswitchinterval(_SWITCH)
+    allow_files(int(configuration.gateway.max_connections))
     with Acceptor(log, configuration.log, now_ms) as acceptor:
         deliverer = None
         if not no_deliver:
             check_alone(log)
             deliverer = Deliverer(command(str(configuration.path)), lambda: delivering(log))
-        service = Service(Gateway(acceptor, keys, configuration.gateway), configuration.gateway, deliverer)
+        gateway = Gateway(acceptor, keys, configuration.gateway, hooks=hooks)
+        service = Service(gateway, configuration.gateway, deliverer)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(service))
 

@@ -20,6 +20,10 @@
     write_key = "${WEBSITE_WRITE_KEY}"
     destinations = ["amplitude"]       # without it: all
 
+    [sources.flags]                    # payloads for turnout read, pull, or a vendor's webhook
+    plugin = "flagsmith"
+    environment_key = "${FLAGSMITH_KEY}"
+
 A destination's own settings stand beside `plugin`, a hook's in its table; they are checked by the plugin when
 it is configured. `[send]`, `[log]`, `[deliver]`, `[gateway]` and `[tracking_plan]` are checked here;
 `TURNOUT_SEND_TIMEOUT_SECONDS=3` in the environment wins over the file.

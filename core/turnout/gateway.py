@@ -5,11 +5,12 @@
 
 `turnout serve` runs it (see `serving.py`); another ASGI server can as well. Paths: `/v1/track` and so on for single
 calls, `/v1/batch` and `/v1/import`, the short ones of browsers (`/v1/t`), and `/v1/projects/<write key>/settings`,
-which analytics.js asks for before it sends.
+which analytics.js asks for before it sends. `/v1/hooks/<source>` takes the webhooks of vendors (see `webhooks.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import time
@@ -29,6 +30,7 @@ from turnout.log import LogError
 from turnout.normalise import Normaliser
 from turnout.reasons import Code, Reason
 from turnout.settings import Config
+from turnout.webhooks import HOOKS, Webhooks, kept_of
 from turnout.writekeys import HttpSource, WriteKeys
 
 __all__ = ["Gateway"]
@@ -52,6 +54,8 @@ _DONE = b'{"success":true}'
 _AGAIN_SECONDS = 1
 _FULL_SECONDS = 5
 _UNREADABLE = frozenset({Code.BAD_REQUEST, Code.NESTING_TOO_DEEP})
+_LONG_PAYLOAD = 20_000
+"""Bytes of a webhook that are read in a thread, so that other calls go on meanwhile."""
 _ALWAYS_400 = _UNREADABLE | {Code.EVENT_TOO_LARGE, Code.BODY_TOO_LARGE}
 """Reasons for which `always_200` changes nothing: what is not JSON, and what is too large."""
 
@@ -77,6 +81,7 @@ class Gateway:
     """Takes calls from Segment's and RudderStack's libraries into a log.
 
     `keys` are the sources that may send, `settings` is the section `[gateway]`. `clock` gives the time of arrival, UTC.
+    `hooks` are the sources whose vendors may send webhooks.
     """
 
     def __init__(
@@ -87,7 +92,9 @@ class Gateway:
         *,
         normaliser: Normaliser | None = None,
         clock: Callable[[], datetime] | None = None,
+        hooks: Webhooks | None = None,
     ) -> None:
+        self.hooks = hooks or Webhooks({})
         self.acceptor = acceptor
         self.keys = keys
         self.settings = settings
@@ -125,6 +132,8 @@ class Gateway:
         path, method = scope["path"].rstrip("/"), scope["method"]
         kind = PATHS.get(path)
         try:
+            if path.startswith(HOOKS):
+                return await self._hooked(path, method, headers, receive)
             if kind is None:
                 return self._page(path, method)
             if method == "OPTIONS":
@@ -172,6 +181,28 @@ class Gateway:
         source = source or self._source(call.write_key, token)
         client = scope.get("client")
         return await self._kept(call, source, ipv4(client[0] if client else None))
+
+    async def _hooked(self, path: str, method: str, headers: Mapping[bytes, bytes], receive: Receive) -> Answer:
+        """Keep the events of a vendor's webhook; 200 when all that could be read of it is kept."""
+        if method != "POST":
+            message = "Send webhooks with POST."
+            raise _RefusedError(405, Code.METHOD_NOT_ALLOWED, message, (b"allow", b"POST"))
+        self._check_room()
+        source = self.hooks.source(path, headers)
+        if source is None:
+            message = "No source takes this webhook: compare id, secret and hook_secret of the configuration."
+            raise _RefusedError(401, Code.WRITE_KEY_UNKNOWN, message)
+        most, seconds = int(self.settings.max_body_bytes), float(self.settings.body_seconds)
+        raw = await read_body(receive, headers, most, seconds, self._room)
+        given = source, raw, self.normaliser, self._clock()
+        kept, lost = await asyncio.to_thread(kept_of, *given) if len(raw) > _LONG_PAYLOAD else kept_of(*given)
+        await self._written(kept, source.id)
+        if lost is not None:  # whoever sends it again may find the plugin mended
+            return Answer(500 if lost.reason.code is Code.PLUGIN_RAISED else 400, _told(lost.reason))
+        if not kept.refused:
+            return Answer(200, _DONE)
+        rejected = [{"index": index, **_plain(refusal.reason)} for index, refusal in kept.refused]
+        return Answer(200, compact({"success": True, "rejected": rejected}))
 
     def _check_room(self) -> None:
         """Raise an error when nothing more can be taken now."""
@@ -222,6 +253,17 @@ class Gateway:
         if isinstance(call, Batch):
             return Answer(200, compact({"success": True, "rejected": self._rejected(call, kept, source)}))
         return self._refused(kept.refused[0].reason)
+
+    async def _written(self, kept: Kept, source: str) -> None:
+        """Return when the events are durably in the log, and count what became of each."""
+        try:
+            positions = await self.acceptor.keep(kept.texts, kept.keys)
+        except LogError:
+            message = "The events can't be kept now. Send them again later."
+            raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_FULL_SECONDS)) from None
+        self.tally.kept(source, positions)
+        for _, refusal in kept.refused:
+            self.tally.refused(refusal.reason.code, source=source)
 
     def _rejected(self, batch: Batch, kept: Kept, source: HttpSource) -> list[dict[str, Any]]:
         """Return what a batch is told of the events that were not taken, with their places."""
