@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -151,9 +151,11 @@ def _readers(subject: Subject) -> list[Entry]:
     return list(found.values())
 
 
-def _by_settings(entries: Iterable[Entry]) -> list[list[Entry]]:
+def _by_settings(entries: Collection[Entry]) -> list[list[Entry]]:
     """Return the entries, those with the same settings together."""
     groups: dict[bytes, dict[int, Entry]] = {}
+    if not entries:
+        raise NothingToSee("No event becomes an item of a declared endpoint: there is nothing to send.")
     for entry in entries:
         groups.setdefault(msgspec.json.encode(entry.settings), {})[id(entry)] = entry
     return [list(group.values()) for group in groups.values()]

@@ -19,7 +19,7 @@ _NO_REASONS = {
     *(Code.DELIVERED, Code.VENDOR_REFUSED, Code.VENDOR_UNAVAILABLE, Code.ENDPOINT_GONE, Code.RATE_LIMITED),
     *(Code.CREDENTIALS_REFUSED, Code.UNREACHABLE, Code.TIMED_OUT),
 }
-_SHORTEST = 3
+_SHORTEST = 8
 _FREE = ("properties", "traits", "integrations")
 
 
@@ -146,7 +146,7 @@ def _check_reason(entry: Entry, plan: Plan, _: Looked) -> None:
         "Raise Drop or Refusal with a code, a sentence and a JSON Pointer, as in "
         'Refusal("value_required", "A profile at Acme needs a userId.", "/userId").'
     )
-    if reason is None or len(reason.message.split()) < _SHORTEST:
+    if reason is None or len(reason.message.strip()) < _SHORTEST:
         found = f"the event is {plan.outcome}, and no sentence says why: {shown(reason.message if reason else None)}"
         raise Broken(found, mend, event=entry.event)
     if reason.code in _NO_REASONS:
@@ -159,16 +159,15 @@ def _check_reason(entry: Entry, plan: Plan, _: Looked) -> None:
 
 def honours_the_gates(subject: Subject) -> None:
     """Map events with every form of `integrations` and with `_metadata.bundled`."""
-    name, seen_rules = subject.kind.name, set()
+    looked: set[str] = set()
     for entry, plan in subject.planned:
-        rules = rules_of(plan)
-        if rules in seen_rules:
-            continue
-        seen_rules.add(rules)
         event = {key: value for key, value in entry.event.items() if key not in ("integrations", "_metadata")}
-        if entry.plan(event).outcome is Outcome.PLANNED:
-            _check_shut(entry, event, name)
-            _check_open(entry, event, name)
+        if rules_of(plan) not in looked and entry.plan(event).outcome is Outcome.PLANNED:
+            looked.add(rules_of(plan))
+            _check_shut(entry, event, subject.kind.name)
+            _check_open(entry, event, subject.kind.name)
+    if not looked:
+        raise NothingToSee("No event becomes an item without `integrations`: there is nothing that a gate could stop.")
 
 
 def _check_shut(entry: Entry, event: dict[str, Any], name: str) -> None:
