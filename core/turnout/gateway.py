@@ -198,10 +198,10 @@ class Gateway:
         kept, lost = await asyncio.to_thread(kept_of, *given) if len(raw) > _LONG_PAYLOAD else kept_of(*given)
         await self._written(kept, source.id)
         if lost is not None:  # whoever sends it again may find the plugin mended
-            return Answer(500 if lost.reason.code is Code.PLUGIN_RAISED else 400, _told(lost.reason))
+            return Answer(500 if lost.code is Code.PLUGIN_RAISED else 400, _told(lost))
         if not kept.refused:
             return Answer(200, _DONE)
-        rejected = [{"index": index, **_plain(refusal.reason)} for index, refusal in kept.refused]
+        rejected = [{"index": one.index, **_plain(one.reason)} for one in kept.refused]
         return Answer(200, compact({"success": True, "rejected": rejected}))
 
     def _check_room(self) -> None:
@@ -240,14 +240,7 @@ class Gateway:
             kept = await call.kept(source, address)
         finally:
             self._room.taken -= call.size
-        try:
-            positions = await self.acceptor.keep(kept.texts, kept.keys)
-        except LogError:
-            message = "The events can't be kept now. Send them again later."
-            raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_FULL_SECONDS)) from None
-        self.tally.kept(source.id, positions)
-        for one in kept.refused:
-            self.tally.refused(one.reason.code, source=source.id)
+        await self._written(kept, source.id)
         if not kept.refused and not call.surplus:
             return Answer(200, _DONE)
         if isinstance(call, Batch):
@@ -262,8 +255,8 @@ class Gateway:
             message = "The events can't be kept now. Send them again later."
             raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_FULL_SECONDS)) from None
         self.tally.kept(source, positions)
-        for _, refusal in kept.refused:
-            self.tally.refused(refusal.reason.code, source=source)
+        for one in kept.refused:
+            self.tally.refused(one.reason.code, source=source)
 
     def _rejected(self, batch: Batch, kept: Kept, source: HttpSource) -> list[dict[str, Any]]:
         """Return what a batch is told of the events that were not taken, with their places."""

@@ -15,9 +15,9 @@ from turnout._json import encode
 from turnout.accepting import stored
 from turnout.dedupe import key_of
 from turnout.errors import Refusal
-from turnout.intake import Kept
+from turnout.intake import Kept, Refused
 from turnout.normalise import Normaliser
-from turnout.reasons import Code
+from turnout.reasons import Code, Reason
 from turnout.source import Source, events_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def configured_sources(configuration: Configuration, environ: Mapping[str, str] 
     return {name: configured_source(name, configuration, environ=environ) for name in named}
 
 
-def kept_of(source: Source, payload: bytes, normaliser: Normaliser, arrival: datetime) -> tuple[Kept, Refusal | None]:
+def kept_of(source: Source, payload: bytes, normaliser: Normaliser, arrival: datetime) -> tuple[Kept, Reason | None]:
     """Return what a payload leaves in the log and what is refused of it, by its place in the source's order.
 
     The second is why the payload is not taken: nothing of it could be read, or the plugin failed at it.
@@ -70,16 +70,16 @@ def kept_of(source: Source, payload: bytes, normaliser: Normaliser, arrival: dat
                 raise found
             event = normaliser.event(encode(found), arrival)
         except Refusal as refusal:
-            kept.refused.append((index, refusal))
+            kept.refused.append(Refused(index, refusal.reason))
         else:
             kept.texts.append(stored(event))
             kept.keys.append(key_of(source.id, event.message_id))
     return kept, _lost(kept)
 
 
-def _lost(kept: Kept) -> Refusal | None:
+def _lost(kept: Kept) -> Reason | None:
     if not kept.refused:
         return None
-    last = kept.refused[-1][1]
-    unread = not kept.texts and len(kept.refused) == 1 and not last.reason.path
-    return last if unread or last.reason.code is Code.PLUGIN_RAISED else None
+    last = kept.refused[-1].reason
+    unread = not kept.texts and len(kept.refused) == 1 and not last.path
+    return last if unread or last.code is Code.PLUGIN_RAISED else None
