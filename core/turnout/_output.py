@@ -31,9 +31,10 @@ class Target(msgspec.Struct, frozen=True, order=True):
     """One place in what an event becomes.
 
     `part` is `event` (whether it is sent at all), `item` (a field of an item; with the path "" the item as a whole, or
-    a value that is no object), `endpoint` (where the item goes), `key` (its idempotency key) or `request` (URL,
-    headers and envelope at an endpoint). An item is told by its `rule` and its `number` among the items of that rule,
-    from 1. `path` is a JSON Pointer; `-` in it stands for an element that was not in the list.
+    the value of one that is no object), `endpoint` (where the item goes), `key` (its idempotency key), `request` (URL,
+    headers and envelope at an endpoint) or `new` (an item that this event doesn't become). An item is told by its
+    `rule` and its `number` among the items of that rule, from 1. `path` is a JSON Pointer; `-` in it stands for an
+    element that was not in the list. The value of a whole item is the name of its endpoint.
     """
 
     part: str
@@ -148,9 +149,9 @@ def _rule(rule: str, base: Output, other: Output, found: list[Difference]) -> No
             if old[here].data == new[there].data and len(old) == len(new) and here != there:
                 found.append(Difference(Target("item", rule, here + 1), here + 1, there + 1))
         elif here is not None:
-            found.append(Difference(Target("item", rule, here + 1), base.value(old[here]), UNSET))
+            found.append(Difference(Target("item", rule, here + 1), old[here].endpoint.name, UNSET))
         elif there is not None:
-            found.append(Difference(Target("new", rule, there + 1), UNSET, other.value(new[there])))
+            found.append(Difference(Target("new", rule, there + 1), UNSET, new[there].endpoint.name))
 
 
 def _item(

@@ -148,8 +148,8 @@ def _event_changes(trial: Trial, path: str | None) -> Iterator[_Step]:
     call_type = payload.value.get("type")
     known = specimen(call_type) if isinstance(call_type, str) and call_type in CALL_TYPES else {}
     example = Payload(known)
-    paths = sorted(payload.places, key=lambda one: (pointer(one) != path, one == ("type",)))
-    for one in paths:
+    leaves = set(payload.leaves())
+    for one in sorted(payload.places, key=lambda one: (pointer(one) != path, one not in leaves)):
         if one != ("type",):
             yield from _value_changes(trial, one, example)
     missing = [one for one in example.leaves() if one not in payload.places and not _blocked(payload, one)]

@@ -38,7 +38,7 @@ def _delete_group(tracer: Tracer, group: list[Path]) -> None:
     """Keep what moves only together; when that ends the event, go on with one of those values left in place."""
     while len(group) > 1:
         moved = _moved_without(tracer, group)
-        known = {*tracer.unstable}.union(*(_moves(tracer, path) for path in group))
+        known = {*tracer.unstable}.union(*(_known(tracer, path) for path in group))
         surprising = [one.target for one in moved if one.target not in known and one.sure]
         ending = [one.target for one in moved if ends(one.target, one.after) and one.target in surprising]
         for target in ending[:1] or surprising:
@@ -49,8 +49,10 @@ def _delete_group(tracer: Tracer, group: list[Path]) -> None:
         group = [path for path in group if path != fewest[0]]
 
 
-def _moves(tracer: Tracer, path: Path) -> set[Target]:
-    return tracer.reached.get(tracer.sources[path], set()) | tracer.lost[path].keys()
+def _known(tracer: Tracer, path: Path) -> set[Target]:
+    """Return what a value moves by itself: by its loss or, a field that survives that, by another value."""
+    fields = (one for one in tracer.reached.get(tracer.sources[path], ()) if one in tracer.fields)
+    return {*tracer.lost[path], *fields}
 
 
 def _moved_without(tracer: Tracer, group: Collection[Path]) -> list[Difference]:

@@ -13,7 +13,7 @@ How it is found, and for which set of changes it is complete, stands in `turnout
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ import msgspec
 
 from turnout._json import compact, pointer, read
 from turnout._output import EVENT, Target, fields_of, request_of
+from turnout._payload import Path
 from turnout._redact import MASK
 from turnout._trial import Trial, told, trial_of
 from turnout.body import told_message_id
@@ -28,7 +29,7 @@ from turnout.destination import Destination, load_destination
 from turnout.endpoint import BoundEndpoint, Item
 from turnout.errors import ConfigError, Refusal
 from turnout.inputs import Inputs
-from turnout.lineage import Edge, Lineage, Remedy, trace
+from turnout.lineage import CONDITION, Edge, Lineage, Remedy, trace
 from turnout.mapping import gate, showable
 from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Plan, reason_dict
@@ -283,7 +284,7 @@ def _items(plan: Plan, edges: Mapping[Target, list[Edge]]) -> Iterator[Explained
             item.endpoint.name,
             fields,
             _key(item, number, edges),
-            tuple(edge for target, found in mine if target in about and target.path not in paths for edge in found),
+            tuple(edge for target, found in mine if target in about for edge in found if _decides(edge, paths)),
             tuple(
                 edge
                 for target, found in mine
@@ -293,30 +294,38 @@ def _items(plan: Plan, edges: Mapping[Target, list[Edge]]) -> Iterator[Explained
         )
 
 
+def _decides(edge: Edge, paths: Collection[str]) -> bool:
+    """Return whether an edge says that the item is made or where it goes; an item that is no object has a field ""."""
+    return edge.target.part == "endpoint" or edge.kind == CONDITION or "" not in paths
+
+
 def _fields(item: Item, shown: Item, number: int, edges: Mapping[Target, list[Edge]]) -> Iterator[Field]:
     """Yield the fields of an item; a list whose order depends on something stands before its elements."""
-    whole, masked = msgspec.json.decode(item.data), msgspec.json.decode(shown.data)
-    values = {pointer(path): value for path, value in fields_of(masked)}
-    told: set[str] = set()
-    for path, _ in fields_of(whole):
-        for end in range(1, len(path) + 1):
-            place = pointer(path[:end])
-            found = edges.get(Target("item", item.rule, number, place), [])
-            if place not in told and (found or end == len(path)):
-                told.add(place)
-                value = values.get(place, MASK) if end == len(path) else _at(masked, path[:end])
-                yield Field(place, MASK if any(map(_of_secret, found)) else value, tuple(found))
-        if not path:
-            found = edges.get(Target("item", item.rule, number), [])
-            yield Field("", MASK if any(map(_of_secret, found)) else masked, tuple(found))
+    masked = msgspec.json.decode(shown.data)
+    mine = {one.path: found for one, found in edges.items() if one == Target("item", item.rule, number, one.path)}
+    secret = [path for path, found in mine.items() if any(map(_of_secret, found))]
+    for path in _paths(msgspec.json.decode(item.data), mine):
+        place = pointer(path)
+        found = [one for one in mine.get(place, []) if path or one.kind != CONDITION]
+        hidden = any(one == place or one.startswith(place + "/") for one in secret)
+        yield Field(place, MASK if hidden else _at(masked, path), tuple(found))
 
 
-def _at(value: Any, path: Iterable[str | int]) -> Any:
+def _paths(value: Any, places: Collection[str]) -> list[Path]:
+    """Return the paths of the leaves of a value, and of the lists in it that are among these places."""
+    found: dict[Path, None] = {}
+    for path, _ in fields_of(value):
+        found |= dict.fromkeys(path[:end] for end in range(1, len(path)) if pointer(path[:end]) in places)
+        found[path] = None
+    return [*found]
+
+
+def _at(value: Any, path: Path) -> Any:
     for key in path:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):
-            return MASK
+            return MASK  # without its secrets the item has another form
     return value
 
 
