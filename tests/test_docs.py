@@ -66,7 +66,7 @@ def test_the_page_of_amplitude() -> None:
     assert "| `ordered` | track (if `is_order`) | SB | `not track_products_once` |" in page
     assert "AMP-ORDER-01, AMP-ORDER-02" in page
     assert "| `context.os.name` | `os_name` | As it is. | AMP-CTX-03 |" in page
-    assert "| Basic `api_key`, `secret_key` | 100 items, 1,000,000 bytes | User deletion" in page
+    assert "| Basic `api_key`, `secret_key` | 100 items, 1,000,000 bytes | none | User deletion" in page
     assert "| `deletions` | By the status alone: 2xx is delivered;" in page
     assert "becomes POST `https://amplitude.com/api/2/deletions/users`:" in page
 
@@ -100,7 +100,7 @@ def test_the_json_keeps_its_shape() -> None:
         "endpoints": [
             "name", "method", "url", "url_by_settings", "content_type", "gzip", "gzip_by_settings",
             "auth", "auth_settings", "headers", "items", "bytes", "item_bytes", "linger_ms", "limits_by_settings",
-            "answers", "doc",
+            "keyed", "answers", "doc",
         ],
         "examples": ["name", "doc", "rules", "settings", "events", "plans"],
     }  # fmt: skip

@@ -111,6 +111,8 @@ class EndpointDoc(msgspec.Struct, frozen=True):
     """How long an item may wait for others."""
     limits_by_settings: bool
     """Whether a function of the settings makes the limits."""
+    keyed: bool
+    """Whether the vendor has an idempotency key, by which it recognises an item that it gets twice."""
     answers: str
     """How answers are read: the first paragraph of the reader's docstring."""
     doc: str
@@ -263,6 +265,7 @@ def _endpoint(told: Endpoint, config: Config) -> EndpointDoc:
         item_bytes=limits.item_bytes if limits else None,
         linger_ms=limits.linger_ms if limits else None,
         limits_by_settings=callable(told.limits),
+        keyed=told.keyed,
         answers=_reading(told.read),
         doc=told.doc,
     )

@@ -129,6 +129,7 @@ def _endpoints(endpoints: Iterable[EndpointDoc]) -> str:
             "body": one.content_type + _packing(one),
             "authorization": f"{one.auth} {_code(one.auth_settings)}" if one.auth else "",
             "limits": _limits(one),
+            "idempotency key": "" if one.keyed else "none",
             "what for": one.doc,
         }
         for one in endpoints

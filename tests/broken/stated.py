@@ -44,6 +44,20 @@ class Doubled(Sound):
     seen_again = seen
 
 
+def _maker() -> Any:
+    def made(self: Sound, event: Event) -> Any:
+        """A screen call becomes an event."""
+        return self.event(event, "Screen")
+
+    return rule("screen")(made)
+
+
+class Factory(Sound):
+    """A rule that isn't called like its attribute, where nobody finds it."""
+
+    seen = _maker()
+
+
 class WordlessSettings(SoundSettings):
     """A setting without documentation."""
 

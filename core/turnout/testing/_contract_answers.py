@@ -20,7 +20,7 @@ from turnout.plugins import SIMULATORS, installed, load
 from turnout.reasons import Code, Outcome
 from turnout.testing._call import Answer, Call
 from turnout.testing._contract_subject import Entry, Subject
-from turnout.testing._contract_words import Broken, NothingToSee, shown
+from turnout.testing._contract_words import Broken, NothingToSee
 from turnout.testing._simulator import Simulator
 
 __all__ = ["answers_become_outcomes", "success_is_delivered", "trouble_is_tried_again"]
@@ -197,10 +197,14 @@ def _taking(subject: Subject) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"simulator '{subject.name}'", {"simulator": url}
         return
     bodies = _ACCEPTED if subject.accepted is None else (subject.accepted,)
-    answers = {str(number): Answer(200, body) for number, body in enumerate(bodies)}
+    answers = {str(number): _good(body) for number, body in enumerate(bodies)}
     with _Vendor(answers).serve() as url:
-        told = "HTTP 200" if subject.accepted is None else f"HTTP 200 with {shown(subject.accepted)}"
+        told = f"HTTP {answers['0'].status}" + ("" if subject.accepted is None else " with what `accepted` says")
         yield told, {number: f"{url}/{number}" for number in answers}
+
+
+def _good(accepted: Any) -> Answer:
+    return accepted if isinstance(accepted, Answer) else Answer(200, accepted)
 
 
 def _simulator(name: str) -> Simulator:

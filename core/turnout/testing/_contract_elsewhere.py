@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["answers_elsewhere"]
 
 _ZONES = ("Etc/GMT+12", "Etc/GMT-14")
-"""At any moment it is another day in these two."""
+"""The one that is farther from here is taken; a mapping that asks for the day is noticed by what it calls."""
 _NOW = "2037-12-11T10:09:08+00:00"
 _LONGEST = 120
 

@@ -11,6 +11,7 @@ import msgspec
 
 from turnout._json import pointer
 from turnout.endpoint import Item
+from turnout.packing import Request, written
 from turnout.plan import Plan
 from turnout.reasons import Outcome
 from turnout.testing import _contract_events as events
@@ -118,14 +119,21 @@ def _check_fit(entry: Entry, event: dict[str, Any], plan: Plan) -> None:
             found = f"an item belongs to an endpoint that is not declared: '{item.endpoint.name}'"
             raise Broken(found, mend, where=place_of(item), event=event)
     for request in plan.requests:
-        limits, size = request.endpoint.batch, len(request.body)
-        if size > limits.bytes or len(request.items) > limits.items:
-            found = (
-                f"a request has {size:,} bytes and {len(request.items)} items; "
-                f"the endpoint takes {limits.bytes:,} and {limits.items}"
-            )
-            mend = "Make items with self.<endpoint>.item(…), which refuses one that is too large by itself."
-            raise Broken(found, mend, where=place_of(request.items[0]), event=event)
+        _check_size(entry, event, request)
+
+
+def _check_size(entry: Entry, event: dict[str, Any], request: Request) -> None:
+    endpoint, limits = request.endpoint, request.endpoint.batch
+    data = written(endpoint, request.items)
+    size, largest = len(endpoint.envelope.join(data)), max(map(len, data))
+    found = ""
+    if size > limits.bytes or len(data) > limits.items:
+        found = f"a request has {size:,} bytes and {len(data)} items; it may have {limits.bytes:,} and {limits.items}"
+    elif 0 < limits.item_bytes < largest:
+        found = f"an item has {largest:,} bytes; it may have {limits.item_bytes:,}"
+    if found:
+        mend = "Make items with self.<endpoint>.item(…), which refuses one that is too large by itself."
+        raise Broken(found, mend, where=place_of(request.items[0]), event=event)
 
 
 def keys_are_stable_and_distinct(subject: Subject) -> None:

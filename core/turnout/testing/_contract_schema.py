@@ -8,10 +8,10 @@ from pathlib import Path
 
 from marshmallow import ValidationError
 
-from turnout.destination import Rule, declared_endpoints, declared_rules
+from turnout.destination import declared_endpoints, declared_rules
 from turnout.endpoint import Endpoint
 from turnout.errors import PluginError
-from turnout.plugins import DESTINATIONS, PLUGIN_API, load
+from turnout.plugins import DESTINATIONS, load
 from turnout.settings import SettingDoc, Settings, describe
 from turnout.testing._contract_subject import Subject
 from turnout.testing._contract_words import Broken, NothingToSee, shown
@@ -36,10 +36,12 @@ def is_found_by_its_entry_point(subject: Subject) -> None:
     try:
         kind = load(DESTINATIONS, subject.name)
     except PluginError as error:
-        mend = f'State it in pyproject.toml, {_ENTRY_POINT}: {subject.name} = "module:Class", and install once more.'
+        mend = "Do what the message says, and install once more."
+        if not subject.plugins:
+            mend = (
+                f'State it in pyproject.toml, {_ENTRY_POINT}: {subject.name} = "module:Class", and install once more.'
+            )
         raise Broken(str(error), mend, where=f"entry point '{subject.name}'") from None
-    if kind.api != PLUGIN_API:
-        raise Broken(f"its class states api = {kind.api}", f"Write api = {PLUGIN_API}.", where="attribute 'api'")
     if not (kind.__doc__ or "").strip():
         mend = 'Begin the class with """Acme Analytics, through its Events API.""": it is the head of its page.'
         raise Broken(f"the class {kind.__name__} has no docstring", mend, where=f"class {kind.__name__}")
@@ -49,7 +51,7 @@ def ships_its_types(subject: Subject) -> None:
     """Look for `py.typed` beside the code of a package whose rules are annotated."""
     kind = subject.kind
     package = sys.modules[kind.__module__.partition(".")[0]]
-    if not any(getattr(kind, one.id).__annotations__ for one in declared_rules(kind)):
+    if not any(getattr(getattr(kind, one.id, None), "__annotations__", None) for one in declared_rules(kind)):
         raise NothingToSee("No rule is annotated: there are no types to ship.")
     if not hasattr(package, "__path__"):
         raise NothingToSee(f"{package.__name__} is a single module, which can't ship types: only a package can.")
@@ -60,16 +62,23 @@ def ships_its_types(subject: Subject) -> None:
 
 
 def rules_are_documented(subject: Subject) -> None:
-    """Look for rules without a docstring, and for ids that two rules share."""
-    seen: dict[str, Rule] = {}
+    """Look for rules without a docstring, for ids that two rules share, and for rules that nobody finds by their id."""
+    mend = "Name each rule's function as its attribute, one function for each."
+    ids: set[str] = set()
     for one in declared_rules(subject.kind):
-        if one.id in seen:
-            mend = "Name each rule's function as its attribute, one function for each."
+        if one.id in ids:
             raise Broken(f"two rules have the id '{one.id}'", mend, where=f"rule '{one.id}'")
-        seen[one.id] = one
+        if not hasattr(subject.kind, one.id):
+            name = next(name for name in dir(subject.kind) if _mark(subject, name) is one)
+            raise Broken(f"the rule '{name}' has the id '{one.id}'", mend, where=f"rule '{name}'")
+        ids.add(one.id)
         if not one.doc.strip():
-            mend = "Say in its docstring what becomes what: 'A page call with a name becomes `Viewed <name> Page`.'"
-            raise Broken(f"the rule '{one.id}' has no docstring", mend, where=f"rule '{one.id}'")
+            say = "Say in its docstring what becomes what: 'A page call with a name becomes `Viewed <name> Page`.'"
+            raise Broken(f"the rule '{one.id}' has no docstring", say, where=f"rule '{one.id}'")
+
+
+def _mark(subject: Subject, name: str) -> object:
+    return getattr(getattr(subject.kind, name), "__turnout_rule__", None)
 
 
 def settings_are_documented(subject: Subject) -> None:

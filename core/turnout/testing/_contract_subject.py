@@ -248,10 +248,10 @@ def _now() -> datetime:
 
 def _entries(case: Case, subject: Subject) -> Iterator[Entry]:
     for variant in case.each():
+        dispatcher = subject.dispatcher(variant.settings)
         for number, event in enumerate(variant.events):
             if isinstance(event, dict):
                 stamped = events.stamped(event, f"{case.path.stem}-{number}"[:100])
-                dispatcher = subject.dispatcher(variant.settings)
                 yield Entry(f"case {case.path.stem}", variant.settings, dispatcher, stamped)
 
 

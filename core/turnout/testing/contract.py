@@ -45,7 +45,7 @@ class DestinationContract:
     cases: ClassVar[str | Path | None] = None
     """The folder of its cases, looked for beside the test file and above; None: `cases`."""
     accepted: ClassVar[Any] = None
-    """The body of the vendor's answer to a good request; needed when no simulator is installed under its name."""
+    """The vendor's answer to a good request, where no simulator is installed: the body of a 200, or an `Answer`."""
     examples: ClassVar[int] = 200
     """How many hostile events are tried."""
 
