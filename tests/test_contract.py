@@ -77,11 +77,11 @@ def test_settings_are_taken_as_a_user_writes_them(installed: Path) -> None:
 
 
 def test_settings_are_made_from_the_schema(installed: Path) -> None:
-    """Required ones by pattern, length and choices; the others keep their defaults."""
+    """Required ones by pattern, length and choices, and what a check of the schema asks for; no others."""
     made = contract(installed, "peculiar").subject().settings
     assert re.fullmatch(r"[A-F]{2}-\d{4}", made["project_id"])
     assert len(made["secret_code"]) == 12
-    assert set(made) == {"project_id", "secret_code"}
+    assert set(made) == {"project_id", "secret_code", "zone"}
 
 
 def test_a_secret_of_the_author_is_in_no_message(installed: Path) -> None:

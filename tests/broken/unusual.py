@@ -89,6 +89,7 @@ class PeculiarSettings(Settings):
         load_default=3, validate=validate.Range(min=1, max=5), metadata={"doc": "How much is sent, 1 to 5."}
     )
     connection_mode = choice("Which rules map.", ["cloud", "device"], default="cloud")
+    zone = text("The vendor's zone; needed unless it is hosted.")
     hosted_at = url("Where the vendor is hosted; needed with `hosted`.")
     hosted = flag("The vendor runs on a host of the customer's.", requires="hosted_at")
     quiet = flag("Send nothing of pages; not together with `hosted`.")
@@ -100,6 +101,8 @@ class PeculiarSettings(Settings):
     def check_hosting(self, data: Any, **_: Any) -> None:
         if data["quiet"] and data["hosted"]:
             raise ValidationError("quiet and hosted exclude each other: switch one of them off.")
+        if not data["hosted"] and not data["zone"]:
+            raise ValidationError("is required unless the vendor is hosted.", "zone")
 
 
 def read_peculiar(answer: Answer, count: int) -> list[Verdict]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
+from turnout._fields import is_set
 from turnout.destination import Destination, declared_rules
 from turnout.errors import SettingsError
 from turnout.settings import Settings
@@ -77,7 +78,10 @@ def _matching(pattern: str) -> str:
 
 
 def valid_settings(kind: type[Destination], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return `given`, completed with a value for each required setting; raises `NothingToSee` when none fits."""
+    """Return `given`, completed with a value for each required setting; raises `NothingToSee` when none fits.
+
+    Those are also made that the schema finds missing although it doesn't state them as required.
+    """
     known = kind.settings().load_fields
     left = {name: values_of(name, field) for name, field in known.items() if field.required}
     while True:
@@ -86,13 +90,23 @@ def valid_settings(kind: type[Destination], given: Mapping[str, Any] | None) -> 
         try:
             kind.settings.configure(settings)
         except SettingsError as error:
-            wrong = [name for name in error.errors if len(left.get(name, ())) > 1]
-            if not wrong:
+            if not _moved_on(left, known, error, given or {}):
                 raise NothingToSee(f"No valid settings could be made: {error}") from None
-            for name in wrong:
-                left[name] = left[name][1:]
         else:
             return settings
+
+
+def _moved_on(
+    left: dict[str, list[Any]], known: Mapping[str, fields.Field[Any]], error: SettingsError, given: Mapping[str, Any]
+) -> bool:
+    """Take the next value for each setting that an error names; return whether there was any."""
+    before = {name: len(values) for name, values in left.items()}
+    for name in error.errors:
+        if name in left:
+            left[name] = left[name][1:] or left[name]
+        elif name in known and name not in given:
+            left[name] = [value for value in values_of(name, known[name]) if is_set(value)]
+    return before != {name: len(values) for name, values in left.items()}
 
 
 def with_canaries(kind: type[Destination], settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
