@@ -76,18 +76,20 @@ def _lines(tables: Mapping[str, Any], place: str = "") -> Iterator[str]:
 class Served:
     """One process of `turnout serve`, in a session of its own, that answers when this returns.
 
-    `options` are those of the command line. What it and its delivery write is in `folder/serve.output`.
+    `options` are those of the command line, `files` is how many it may have open. What it and its delivery write is in
+    `folder/serve.output`.
     """
 
-    def __init__(self, config: Path, *options: str, **environ: str) -> None:
+    def __init__(self, config: Path, *options: str, files: tuple[int, int] | None = None) -> None:
         self.config = config
         self.path = config.parent / "serve.output"
         with self.path.open("ab") as output:
             before = output.tell()
             command = [sys.executable, "-m", "turnout", "serve", "--config", str(config), *options]
+            if files:
+                command = ["sh", "-c", 'ulimit -S -n $0; ulimit -H -n $1; shift; exec "$@"', *map(str, files), *command]
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                env={**os.environ, **environ},
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )  # fmt: skip
         self.url, self.admin = self._urls(before)
 
@@ -128,6 +130,17 @@ class Served:
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
 
+    def deliverer(self, *former: int) -> int:
+        """Return the number of the process that delivers, once there is one that isn't one of the former ones."""
+        lock, found = self.config.parent / "turnout.log-deliver.lock", [0]
+
+        def delivers() -> bool:
+            found[0] = int(lock.read_text() or 0) if lock.exists() else 0
+            return found[0] not in (0, self.process.pid, *former) and runs(found[0])
+
+        reached(delivers, f"a delivery process; {self.output}")
+        return found[0]
+
     def terminate(self) -> None:
         """Send it SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
@@ -149,9 +162,9 @@ class Served:
 
 
 @contextmanager
-def served(config: Path, *options: str, **environ: str) -> Iterator[Served]:
+def served(config: Path, *options: str, files: tuple[int, int] | None = None) -> Iterator[Served]:
     """Run `turnout serve` while the block runs."""
-    one = Served(config, *options, **environ)
+    one = Served(config, *options, files=files)
     try:
         yield one
     finally:
@@ -168,12 +181,6 @@ def settled(folder: Path, *destinations: str) -> bool:
     """Return whether every destination (by default Amplitude) is through with everything in the log of a folder."""
     states = [state(folder, name) for name in destinations or ("amplitude",)]
     return all(one is not None and not one.pending for one in states)
-
-
-def deliverer(folder: Path) -> int:
-    """Return the number of the process that delivers from the log of a folder, or did so last; 0: none ever did."""
-    lock = folder / "turnout.log-deliver.lock"
-    return int(lock.read_text() or 0) if lock.exists() else 0
 
 
 def runs(process: int) -> bool:

@@ -312,6 +312,8 @@ def test_on_a_full_disk_events_are_refused_settled_and_deleted(small_disk: Path)
         last = fill_up(log)
         hog_disk(small_disk)
         assert reserve.exists()
+        with pytest.raises(LogFull, match="the disk is full"):
+            log.append(Entries([]))  # which would take no room
         for _ in range(20):
             log.settle("a", Settlement(park=waiting(20), dead=[DEAD] * 20, counts={(Outcome.DEAD, None): 1}))
         assert (log.parked("a"), log.count_dead(DeadQuery()), reserve.exists()) == (400, 400, False)
@@ -321,6 +323,7 @@ def test_on_a_full_disk_events_are_refused_settled_and_deleted(small_disk: Path)
         size = log.size()
         assert log.retain(age_ms=0, now_ms=1_000) == last
         assert log.size() < size / 2
+        assert log.append(Entries([])) == last + 1
         assert log.append(Entries(noise(10))) == last + 1
         assert reserve.exists()
         assert log.check() == []

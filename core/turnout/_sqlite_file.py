@@ -200,6 +200,13 @@ class Reserve:
             return error.errno not in (errno.ENOSPC, errno.EDQUOT)
         return True
 
+    def beside(self) -> bool:
+        """Return whether there is as much room beside it, as far as the file system says."""
+        try:
+            return shutil.disk_usage(self.path.parent).free >= self.size
+        except OSError:
+            return True
+
     def release(self) -> bool:
         """Give its room back and return whether there was any."""
         try:

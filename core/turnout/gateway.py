@@ -107,6 +107,11 @@ class Gateway:
         self._room = Room(int(settings.max_waiting_megabytes) * 1_000_000)
         self._origins = frozenset(settings.allowed_origins)
 
+    @property
+    def reading_bytes(self) -> int:
+        """Return what has come of bodies that are being read, and what their calls will leave."""
+        return self._room.taken
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what it holds is durably in the log before it is told so."""
         if scope["type"] != "http":

@@ -78,6 +78,8 @@ class GatewayCollector(Collector):
             events.add_metric(labels, times)
         yield from (requests, calls, events)
         yield from tally.seconds.collect()
+        reading = self._gateway.reading_bytes
+        yield GaugeMetricFamily("turnout_gateway_reading_bytes", "What has come of calls that are read.", value=reading)
         yield GaugeMetricFamily("turnout_gateway_waiting_bytes", "What waits to be kept.", value=acceptor.waiting_bytes)
         yield CounterMetricFamily(
             "turnout_dedupe_evicted", "Ids that were forgotten before their time.", value=acceptor.seen.evicted

@@ -194,7 +194,8 @@ class Log(Protocol):
     def append(self, entries: Entries) -> int:
         """Keep events for good and return the position of its first event.
 
-        It is durable when this returns. Raises `LogFull`, and then none of them was kept.
+        It is durable when this returns. Raises `LogFull`, and then none of them was kept. An append of nothing finds
+        out whether there is room.
         """
         ...
 

@@ -23,13 +23,14 @@ from turnout.listening import listen
 from turnout.log import SERVED, Log, LogError
 from turnout.settings import Config
 
-__all__ = ["Deliverer", "Service", "check_alone", "command", "delivering"]
+__all__ = ["Deliverer", "Service", "allow_files", "check_alone", "command", "delivering"]
 
 _logger = logging.getLogger("turnout")
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _STEADY = 60.0
 """Seconds after which a delivery process that ends counts as one that had worked."""
+_OTHER_FILES = 64
 _PATIENCE = 15.0
 """Seconds for which the delivery of a gateway that was killed may still finish before it is spoken of."""
 
@@ -215,6 +216,22 @@ def _held(log: Log, role: str) -> LogError | None:
             return None
     except LogError as error:
         return error
+
+
+def allow_files(connections: int) -> None:
+    """Let this process have as many files open as that many connections need; warn when the system doesn't."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        advice = "Raise the limit (ulimit -n), or lower max_connections"
+        _logger.warning("%d files may be open, too few for %d connections. %s.", most, connections, advice)
 
 
 def command(config: str) -> list[str]:

@@ -103,12 +103,13 @@ class SqliteLog:
     def append(self, entries: Entries) -> int:
         """Keep events for good and return the position of the first one.
 
-        Raises `LogFull` when the disk is full or `max_bytes` are reached; then none of them was kept.
+        Raises `LogFull` when the disk is full or `max_bytes` are reached; then none of them was kept. With no events it
+        only finds out whether there is room.
         """
         rows = list(rows_of(entries))
 
         def insert(writer: sqlite3.Connection) -> int:
-            if not self._reserve.make():
+            if not self._reserve.make() or not (rows or self._reserve.beside()):
                 raise no_room(self.path)
             self._thrifty(False)
             first = following = int(one(writer, LAST)) + 1
