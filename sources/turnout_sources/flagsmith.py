@@ -35,6 +35,8 @@ __all__ = ["Flagsmith", "FlagsmithSettings", "PullOptions"]
 _PATH = "/api/v1"
 _OFTEN = 50
 """Identities after which the state is kept."""
+_LONGEST = 30_000
+"""Bytes of traits in one call; an event may have 32 KB."""
 _SCALARS = (str, int, float, bool)
 
 
@@ -96,7 +98,8 @@ class Flagsmith(Source):
         if self.config.include_traits:
             yield from _gather(traits, response.get("traits") or [], f"{path}/traits", _trait)
         yield from _gather(traits, entries, f"{path}/flags", self._flag)
-        yield {"type": "identify", "userId": user, "traits": traits}
+        for piece in _pieces(traits):
+            yield {"type": "identify", "userId": user, "traits": piece}
 
     def _flag(self, entry: Any, path: str) -> tuple[str, Any]:
         """Return the name of the trait of one flag, and its value."""
@@ -118,30 +121,32 @@ class Flagsmith(Source):
         sent = dict(state.get("sent") or {})
         identifiers = list(dict.fromkeys(options.identifier))
         for number, identifier in enumerate(identifiers, 1):
-            for found in self._whole(await self._asked(fetch, identifier, options), "", identifier):
-                if isinstance(found, Refusal):
-                    yield _named(found, identifier)
-                elif (event := self._news(found, sent, identifier, options)) is not None:
-                    yield event
+            found = list(self._whole(await self._asked(fetch, identifier, options), "", identifier))
+            for one in found:
+                if isinstance(one, Refusal):
+                    yield _named(one, identifier)
+            for event in self._news([one for one in found if not isinstance(one, Refusal)], sent, identifier, options):
+                yield event
             if number % _OFTEN == 0 or number == len(identifiers):
                 yield Checkpoint({"sent": dict(sent)}, number, len(identifiers))
 
     def _news(
-        self, event: Mapping[str, Any], sent: dict[str, Any], identifier: str, options: Config
-    ) -> dict[str, Any] | None:
-        """Return the event with a message id of its own, None when the last pull had the same flags.
+        self, events: list[Mapping[str, Any]], sent: dict[str, Any], identifier: str, options: Config
+    ) -> list[dict[str, Any]]:
+        """Return the events of an identity with message ids of their own, none when the last pull had the same flags.
 
-        The id counts the changes: flags that change and change back are two events, a pull that is repeated after a
-        crash gives the same one.
+        The ids count the changes: flags that change and change back are two events, a pull that is repeated after a
+        crash gives the same ones.
         """
         # The state names nobody: who is meant is told by a digest.
         whose = _digest([self.config.environment_key, self.config.base_url, identifier])
-        what = _digest(event["traits"])
+        what = _digest([event["traits"] for event in events])
         count, before = sent.get(whose) or (0, "")
-        if what == before and not options.unchanged:
-            return None
+        if not events or (what == before and not options.unchanged):
+            return []
         sent[whose] = [count + 1, what]
-        return {**event, "messageId": f"flagsmith-{whose}-{count + 1}-{what}"}
+        name = f"flagsmith-{whose}-{count + 1}-{what}"
+        return [{**event, "messageId": f"{name}-{piece}" if piece else name} for piece, event in enumerate(events)]
 
     async def _asked(self, fetch: Fetcher, identifier: str, options: Config) -> Any:
         """Return what the identities endpoint says of an identity; raises `FetchError`."""
@@ -169,6 +174,23 @@ class Flagsmith(Source):
         if status == 200 and not words:
             return "Flagsmith answered 200 with something that is no identity. Compare the setting base_url."
         return f"Flagsmith did not hand out the identity {told}."
+
+
+def _pieces(traits: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the traits in as many objects as it takes for each call to be within the limit of an event.
+
+    A call adds its traits to those that are there, so several say what one would say.
+    """
+    piece: dict[str, Any] = {}
+    size = 0
+    for name, value in traits.items():
+        more = len(msgspec.json.encode({name: value}))
+        if piece and size + more > _LONGEST:
+            yield piece
+            piece, size = {}, 0
+        piece[name] = value
+        size += more
+    yield piece
 
 
 def _response(told: Any, path: str) -> dict[str, Any]:
