@@ -110,6 +110,24 @@ def test_cases_are_found_beside_the_test_file_and_above(tmp_path: Path) -> None:
         assert found == (None if given == "absent" else tmp_path / "project" / "tests" / "cases")
 
 
+@pytest.mark.parametrize(
+    ("module", "check", "words"),
+    [
+        ("hypothesis", "survives_hostile_events", "needs hypothesis: install it with `pip install 'turnout[testing]'`"),
+        ("turnout.testing._serve", "answers_become_outcomes", "install it with `pip install 'turnout[server]'`"),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, module: str, check: str, words: str
+) -> None:
+    """Without the extra the check fails with what to install, and not with a traceback."""
+    kind = contract(installed, "sound")
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr("turnout.testing._serve", raising=False)
+    outcome, message = result(kind, check)
+    assert (outcome, words in message) == ("failed", True), message
+
+
 # What an author sees
 
 TEST = """

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from turnout.errors import ConfigError
 from turnout.testing import _contract_answers as answers
 from turnout.testing import _contract_cases as pinned
 from turnout.testing import _contract_config as config
@@ -191,6 +192,8 @@ class DestinationContract:
             failed = subject.redacted(broken.told(_house_rule(type(self), check.__name__), subject.told))
         except NothingToSee as nothing:
             skipped = subject.redacted(str(nothing))
+        except (ConfigError, ModuleNotFoundError) as error:
+            failed = _missing(error)
         if failed:
             pytest.fail(failed, pytrace=False)
         if skipped:
@@ -206,6 +209,15 @@ def _quietly() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+def _missing(error: ConfigError | ModuleNotFoundError) -> str:
+    """Return what to install; raises the error when it is about something else."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    if error.name != "hypothesis":
+        raise error
+    return "This check needs hypothesis: install it with `pip install 'turnout[testing]'`."
 
 
 def _house_rule(cls: type[DestinationContract], name: str) -> str:
