@@ -111,9 +111,14 @@ def test_an_event_that_rudderstack_refuses_takes_no_other_with_it(answer: Told) 
 
 
 def of_size(number: int, size: int) -> dict[str, Any]:
-    """Return an event whose message to RudderStack has exactly so many bytes."""
+    """Return an event whose message to RudderStack has exactly so many bytes, its stamps included."""
     [plan] = Dispatcher([rudderstack()]).plan(event(number, properties={"net": ""}))
     return event(number, properties={"net": "x" * (size - len(plan.items[0].data))})
+
+
+def too_large(number: int) -> dict[str, Any]:
+    """Return an event that is good by itself, and too large when its options stand where they belong."""
+    return event(number, context={"integrations": {"Vero": {"tags": "x" * 20_000}}})
 
 
 def test_a_request_has_at_most_4_000_000_bytes_before_compression() -> None:
@@ -138,11 +143,23 @@ def test_a_batch_has_at_most_10_000_events() -> None:
 
 
 def test_an_event_has_at_most_32_kilobytes() -> None:
-    """To the byte, as the documentation says."""
+    """To the byte. One that was so large when it came goes without what turnout has added, its original timestamp."""
     vendor = RudderStackSimulator()
-    settled = sender(rudderstack(), vendor).send([of_size(1, 32_768), of_size(2, 32_769), event(3)])
+    stamp = len(',"originalTimestamp":"2026-04-05T06:07:08.009Z"')
+    settled = sender(rudderstack(), vendor).send([of_size(1, 32_768), of_size(2, 32_769), of_size(3, 32_768 + stamp)])
+    assert outcomes(settled) == {"m-1": "delivered", "m-2": "delivered", "m-3": "delivered"}
+    sent = vendor.ledger[0].body["batch"]
+    assert [len(compact(one)) for one in sent] == [32_768, 32_769 - stamp, 32_768]
+    assert ["originalTimestamp" in one for one in sent] == [True, False, False]
+    assert {one["timestamp"] for one in vendor.events} == {"2026-04-05T06:07:08.009Z"}
+
+
+def test_an_event_that_has_grown_beyond_that_is_refused() -> None:
+    """It is not sent, and its neighbours are delivered."""
+    vendor = RudderStackSimulator()
+    settled = sender(rudderstack(), vendor).send([event(1), too_large(2), event(3)])
     assert outcomes(settled) == {"m-1": "delivered", "m-2": "invalid/item_too_large", "m-3": "delivered"}
-    assert len(compact(vendor.ledger[0].body["batch"][0])) == 32_768
+    assert batches(vendor) == [["m-1", "m-3"]]
 
 
 def test_large_traits_stand_once() -> None:
@@ -164,14 +181,6 @@ def test_large_traits_stand_once() -> None:
     first, second = vendor.events
     assert ("traits" in first, first["context"]) == (False, {"ip": "192.0.2.7", "traits": large})
     assert (second["traits"], second["context"]["traits"]) == (small, small)
-
-
-def test_traits_that_are_too_large_for_one_place_are_refused() -> None:
-    """The event is refused, not cut."""
-    [plan] = Dispatcher([rudderstack()]).plan(
-        {"type": "identify", "messageId": "m-1", "userId": "u-1", "context": {"traits": {"log": "y" * 32_600}}}
-    )
-    assert (plan.outcome.value, plan.reason and plan.reason.code.value) == ("invalid", "item_too_large")
 
 
 # Answers

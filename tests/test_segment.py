@@ -69,9 +69,14 @@ def test_a_batch_has_at_most_2500_events() -> None:
 
 
 def of_size(number: int, size: int) -> dict[str, Any]:
-    """Return an event whose message to Segment has exactly so many bytes."""
+    """Return an event whose message to Segment has exactly so many bytes, its four stamps included."""
     [plan] = Dispatcher([segment()]).plan(event(number, properties={"net": ""}))
     return event(number, properties={"net": "x" * (size - len(plan.items[0].data))})
+
+
+def too_large(number: int) -> dict[str, Any]:
+    """Return an event that is good by itself, and too large when its options stand where they belong."""
+    return event(number, context={"integrations": {"Vero": {"tags": "x" * 20_000}}})
 
 
 def test_a_request_has_at_most_500_000_bytes() -> None:
@@ -88,14 +93,42 @@ def test_a_request_has_at_most_500_000_bytes() -> None:
 
 
 def test_an_event_has_at_most_32_kilobytes() -> None:
-    """To the byte: 32,768 are sent, and taken; with one more it is refused, and its mates are delivered."""
+    """To the byte. One that was so large when it came goes without what turnout has added, its original timestamp."""
     vendor = SegmentSimulator()
-    settled = sender(segment(), vendor).send([of_size(1, 32_768), of_size(2, 32_769), event(3)])
+    stamp = len(',"originalTimestamp":"2026-04-05T06:07:08.009Z"')
+    settled = sender(segment(), vendor).send([of_size(1, 32_768), of_size(2, 32_769), of_size(3, 32_768 + stamp)])
+    assert outcomes(settled) == {"m-1": "delivered", "m-2": "delivered", "m-3": "delivered"}
+    sent = vendor.ledger[0].body["batch"]
+    assert [len(compact(one)) for one in sent] == [32_768, 32_769 - stamp, 32_768]
+    assert ["originalTimestamp" in one for one in sent] == [True, False, False]
+    assert {one["timestamp"] for one in vendor.events} == {"2026-04-05T06:07:08.009Z"}
+
+
+def test_an_event_that_has_grown_beyond_that_is_refused() -> None:
+    """It is not sent, and its neighbours are delivered."""
+    vendor = SegmentSimulator()
+    settled = sender(segment(), vendor).send([event(1), too_large(2), event(3)])
     assert outcomes(settled) == {"m-1": "delivered", "m-2": "invalid/item_too_large", "m-3": "delivered"}
-    assert settled[1].reason.message.endswith(
-        "An item has 32,769 bytes; batch takes items of up to 32,768. Send less in one event."
-    )
-    assert len(compact(vendor.ledger[0].body["batch"][0])) == 32_768
+    assert batches(vendor) == [["m-1", "m-3"]]
+
+
+def test_large_traits_stand_once() -> None:
+    """Traits of the context alone are put at the root as well, where there is room for both; else only there."""
+    vendor = SegmentSimulator()
+    calls = [
+        {
+            "type": "identify",
+            "messageId": name,
+            "userId": f"of {name}",
+            "context": {"ip": "192.0.2.7", "traits": traits},
+        }
+        for name, traits in (("m-large", {"log": "y" * 16_500}), ("m-small", {"log": "z" * 16_000}))
+    ]
+    settled = sender(segment(), vendor).send(calls)
+    assert outcomes(settled) == {"m-large": "delivered", "m-small": "delivered"}
+    first, second = vendor.events
+    assert (first["traits"], first["context"]) == ({"log": "y" * 16_500}, {"ip": "192.0.2.7"})
+    assert second["traits"] == second["context"]["traits"] == {"log": "z" * 16_000}
 
 
 # Answers
@@ -248,7 +281,7 @@ def test_a_log_is_delivered_through_trouble(log: Any) -> None:
         [segment()], deliver=settings(lanes=1, min_attempts=9, max_age_hours=1), transport=transport
     )
     events = [event(number, userId=f"user-{number % 3}") for number in range(40)]
-    accept(dispatcher, log, [*events, of_size(99, 32_769)])
+    accept(dispatcher, log, [*events, too_large(99)])
     deliver(dispatcher, log)
     assert counts(log, "segment") == {"delivered": 40, "invalid/item_too_large": 1}
     assert [message["messageId"] for message in vendor.events] == [one["messageId"] for one in events]

@@ -103,7 +103,7 @@ class RudderStack(Destination):
         known = context.get("traits") or {}
         message = {**message, "context": {**context, "traits": {**known, **traits}}}
         try:
-            return self._item(message)
+            return self.batch.item(message, key=message["messageId"])
         except Refusal:
             del message["traits"]
             return self._item(message)
@@ -124,4 +124,10 @@ class RudderStack(Destination):
         return self._item(message)
 
     def _item(self, message: dict[str, Any]) -> Item:
-        return self.batch.item(message, key=message["messageId"])
+        """Return the item; an event that came as large as one may be goes without the stamps that it has gained."""
+        try:
+            return self.batch.item(message, key=message["messageId"])
+        except Refusal:
+            for stamp in ("originalTimestamp", "sentAt"):
+                message.pop(stamp, None)
+            return self.batch.item(message, key=message["messageId"])

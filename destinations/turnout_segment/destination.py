@@ -15,6 +15,7 @@ from turnout import (
     Endpoint,
     Event,
     Item,
+    Refusal,
     basic,
     json_body,
     rule,
@@ -103,8 +104,16 @@ class Segment(Destination):
 
     @rule("identify")
     def identified(self, message: dict[str, Any]) -> Item:
-        """An identify call, whole; traits that came in `context.traits` alone stand at the root as well."""
-        return self._item(message)
+        """An identify call, whole. Traits that came in `context.traits` alone stand at the root as well, where Segment
+        looks: there alone when both are over 32 KB.
+        """
+        try:
+            return self.batch.item(message, key=message["messageId"])
+        except Refusal:
+            context = message.get("context") or {}
+            if context.get("traits") and context["traits"] == message.get("traits"):
+                del context["traits"]
+            return self._item(message)
 
     @rule("group")
     def grouped(self, message: dict[str, Any]) -> Item:
@@ -122,4 +131,9 @@ class Segment(Destination):
         return self._item(message)
 
     def _item(self, message: dict[str, Any]) -> Item:
-        return self.batch.item(message, key=message["messageId"])
+        """Return the item; an event that came as large as one may be goes without the stamp that it has gained."""
+        try:
+            return self.batch.item(message, key=message["messageId"])
+        except Refusal:
+            del message["originalTimestamp"]
+            return self.batch.item(message, key=message["messageId"])
