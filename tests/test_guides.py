@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 GUIDES = sorted(path.name for path in (DOCS / "guides").glob("*.md"))
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 
-PORTS = ("8765", "8080", "9090")
+PORTS = ("8765", "8766", "8080", "9090")
 """The ports of the guides, each of which becomes a free one."""
 _BLOCK = re.compile(r"(?:^`(?P<name>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 # What would change what a command writes.

@@ -159,11 +159,14 @@ def decoded(payload: Payload) -> Any:
     return strict(payload)
 
 
+_WORDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a whole number"}
+
+
 def wanted(value: object, kind: type, path: str, what: str) -> Any:
     """Return a value of the type that it must have; raises `Refusal` that names its place."""
     if isinstance(value, kind):
         return value
-    word = "an object" if kind is dict else "a list" if kind is list else "a text" if kind is str else kind.__name__
+    word = _WORDS.get(kind, kind.__name__)
     raise Refusal(Code.FIELD_INVALID, f"{what} must be {word}, but is {article(value)}.", path)
 
 

@@ -245,8 +245,7 @@ def _parts(entry: Any, path: str) -> tuple[str, bool, Any, str]:
         if "feature_state_value" not in entry:
             raise Refusal(Code.FIELD_INVALID, "A flag has its `feature_state_value`, null for none.", places[2])
     _name(name, places[0])
-    if not isinstance(enabled, bool):
-        wanted(enabled, bool, places[1], "The state of a flag (`enabled`)")
+    wanted(enabled, bool, places[1], "The state of a flag (`enabled`)")
     return name, enabled, value, places[2]
 
 
