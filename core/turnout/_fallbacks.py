@@ -63,12 +63,15 @@ class Follower:
     def moving(self, payload: Payload, paths: list[Path], state: dict[Target, Any]) -> list[Path]:
         """Return those values whose change or deletion moves something in a state."""
 
+        whole, gone = self.tracer.payload, dict.fromkeys(payload.gone, UNSET)
+
         def changed(some: list[Path]) -> bool:
-            text = payload.changed_all({path: self.tracer.another[path] for path in some})
+            text = whole.altered(gone | {path: self.tracer.another[path] for path in some})
             return bool(self.differing(state, self.tracer.values_at(text, state)))
 
         def deleted(some: list[Path]) -> bool:
-            return bool(self.differing(state, self.tracer.values_at(payload.cut_all(some), state)))
+            text = whole.altered(gone | dict.fromkeys(some, UNSET))
+            return bool(self.differing(state, self.tracer.values_at(text, state)))
 
         found = [*halved([path for path in paths if path not in self.tracer.fragile], changed)]
         return [*found, *halved([path for path in paths if path not in found], deleted)]

@@ -5,7 +5,7 @@ Changing a place costs one copy of the text; nothing is decoded or encoded again
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -31,7 +31,8 @@ class Place(msgspec.Struct, gc=False):
 class Payload:
     """An event as plain data, its compact text, and the places of the values in it by path, outer ones first.
 
-    What stands at the paths of `gone` is left out of text and places; all other paths stay what they were.
+    What stands at the paths of `gone` is left out of text and places; all other paths stay what they were, and
+    `altered` doesn't know of it.
     """
 
     __slots__ = ("gone", "places", "text", "value")
@@ -77,32 +78,25 @@ class Payload:
         place = self.places[path]
         return self.text[: place.start] + compact(value) + self.text[place.end :]
 
-    def changed_all(self, changes: Mapping[Path, Any]) -> bytes:
-        """Return the text with other values at several places, none of which holds another."""
-        pieces, end = [], 0
-        for path in sorted(changes, key=lambda path: self.places[path].start):
-            place = self.places[path]
-            pieces += [self.text[end : place.start], compact(changes[path])]
-            end = place.end
-        return b"".join([*pieces, self.text[end:]])
-
     def cut(self, path: Path) -> bytes:
         """Return the text without the value at a place."""
         start, end = self.places[path].cut
         return self.text[:start] + self.text[end:]
 
-    def cut_all(self, paths: Iterable[Path]) -> bytes:
-        """Return the text without several values, none of which holds another."""
+    def altered(self, changes: Mapping[Path, Any]) -> bytes:
+        """Return the text with several changes, none of them inside another; UNSET takes a value away."""
         copies: dict[Path, Any] = {}
-        for path in [*self.gone, *paths]:
+        lists = []
+        for path, value in changes.items():
             inside = self._copy(path[:-1], copies)
-            if inside.__class__ is dict:
-                del inside[path[-1]]
+            if value is not UNSET or inside.__class__ is list:
+                inside[path[-1]] = value
             else:
-                inside[path[-1]] = UNSET
-        for copy in copies.values():
-            if copy.__class__ is list:
-                copy[:] = [one for one in copy if one is not UNSET]
+                del inside[path[-1]]
+            if value is UNSET and inside.__class__ is list:
+                lists.append(inside)
+        for inside in lists:
+            inside[:] = [one for one in inside if one is not UNSET]
         return compact(copies.get((), self.value))
 
     def _copy(self, path: Path, copies: dict[Path, Any]) -> Any:

@@ -98,7 +98,7 @@ def _further(trial: Trial, steps: list[_Step]) -> list[_Step]:
 
 def _pair_of_settings(trial: Trial) -> list[_Step]:
     text, tried = trial.payload.text, 0
-    every = [*variants(trial.destination, ())]
+    every = [*variants(trial.destination)]
     for number, one in enumerate(every):
         for two in every[number + 1 :]:
             if one.name == two.name or one.routing or two.routing:
@@ -120,7 +120,7 @@ def _changes(trial: Trial, plan: Plan) -> Iterator[_Step]:
     if code in _GATES:
         yield from _gate_opened(trial)
     if plan.event is not None or trial.accepted:
-        yield from (_by_setting(one, trial.payload.text) for one in variants(trial.destination, ()))
+        yield from (_by_setting(one, trial.payload.text) for one in variants(trial.destination))
     yield from _event_changes(trial, path)
 
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 
 from turnout._fallbacks import halved
-from turnout._json import read
 from turnout._output import Difference, Target, differences
-from turnout._payload import Path, Payload
+from turnout._payload import Path
 from turnout._tracer import Tracer, ends, equal
 from turnout.reasons import Outcome
 
 __all__ = ["change_hidden", "delete_together"]
 
 
+_SOMEBODY: tuple[Path, ...] = (("userId",), ("anonymousId",))
+"""Of these nearly every call needs one; to know that beforehand saves looking for it."""
+
+
 def delete_together(tracer: Tracer) -> None:
     """Delete values in groups, and keep what moves though no value of the group moves it alone."""
-    harmless = [path for path in tracer.leaves if tracer.harmless(path)]
-    _delete_group(tracer, [path for path in harmless if tracer.sources[path] not in tracer.reached])
-    for group in _groups(harmless):
-        _delete_group(tracer, group)
+    alone = {path: _moved_alone(tracer, path) for path in tracer.leaves if tracer.harmless(path)}
+    needed: list[list[Path]] = []
+    _delete_group(tracer, [path for path in _SOMEBODY if path in alone], alone, needed)
+    _delete_group(tracer, [path for path in alone if tracer.sources[path] not in tracer.reached], alone, needed)
+    for group in _groups([*alone]):
+        _delete_group(tracer, group, alone, needed)
 
 
 def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
@@ -34,29 +39,42 @@ def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
             yield [path for number, path in enumerate(paths) if number >> bit & 1 == side]
 
 
-def _delete_group(tracer: Tracer, group: list[Path]) -> None:
-    """Keep what moves only together; when that ends the event, go on with one of those values left in place."""
-    while len(group) > 1:
+def _delete_group(
+    tracer: Tracer, group: list[Path], alone: Mapping[Path, Collection[Target]], needed: list[list[Path]]
+) -> None:
+    """Keep what moves only together.
+
+    `alone` is what each value moves by itself; `needed` are values of which one has to stay for the event to be sent.
+    """
+    while len(group := _spared(group, needed)) > 1:
         moved = _moved_without(tracer, group)
-        known = {*tracer.unstable}.union(*(_known(tracer, path) for path in group))
-        surprising = [one.target for one in moved if one.target not in known and one.sure]
-        ending = [one.target for one in moved if ends(one.target, one.after) and one.target in surprising]
-        for target in ending[:1] or surprising:
-            fewest = _fewest(group, partial(_moves_without, tracer, target))
-            _note_together(tracer, fewest, target)
+        known = {*tracer.unstable}.union(*(alone[path] for path in group))
+        surprising = [one for one in moved if one.target not in known and one.sure]
+        ending = [one for one in surprising if ends(one.target, one.after)][:1]
+        for one in ending or surprising:
+            fewest = _fewest(group, partial(_moves_without, tracer, one.target))
+            _note_together(tracer, fewest, one.target)
         if not ending:
             return
-        group = [path for path in group if path != fewest[0]]
+        needed.append(fewest)
 
 
-def _known(tracer: Tracer, path: Path) -> set[Target]:
+def _spared(group: list[Path], needed: list[list[Path]]) -> list[Path]:
+    """Return a group without one value of each of those that it holds completely."""
+    for some in needed:
+        if set(some) <= set(group):
+            group = [path for path in group if path != some[0]]
+    return group
+
+
+def _moved_alone(tracer: Tracer, path: Path) -> set[Target]:
     """Return what a value moves by itself: by its loss or, a field that survives that, by another value."""
     fields = (one for one in tracer.reached.get(tracer.sources[path], ()) if one in tracer.fields)
     return {*tracer.lost[path], *fields}
 
 
 def _moved_without(tracer: Tracer, group: Collection[Path]) -> list[Difference]:
-    return differences(tracer.base, tracer.trial.output(tracer.payload.cut_all(group)))
+    return differences(tracer.base, tracer.trial.output(tracer.payload.altered(dict.fromkeys(group, UNSET))))
 
 
 def _moves_without(tracer: Tracer, target: Target, group: list[Path]) -> bool:
@@ -80,10 +98,10 @@ def _fewest(group: list[Path], moves: Callable[[list[Path]], bool]) -> list[Path
 
 def _note_together(tracer: Tracer, fewest: list[Path], target: Target) -> None:
     """Keep for each of the values what its deletion moves when the others are gone."""
-    both = tracer.payload.cut_all(fewest)
+    both = tracer.payload.altered(dict.fromkeys(fewest, UNSET))
     for path in fewest:
         others = [one for one in fewest if one != path]
-        text = tracer.payload.cut_all(others)
+        text = tracer.payload.altered(dict.fromkeys(others, UNSET))
         before, after = (tracer.values_at(one, [target]).get(target, UNSET) for one in (text, both))
         moved = [Difference(target, before, after)]
         if target not in tracer.fields or equal(before, after):
@@ -108,15 +126,16 @@ def _shown(tracer: Tracer, hidden: list[Path], group: list[Path]) -> list[tuple[
     """Return those values, with what they become, that move something while all of a group is changed."""
     if not hidden or not group:
         return []
-    payload = _state(tracer, group)
-    output = tracer.trial.output(payload.text)
+    state = {path: tracer.another[path] for path in group}
+    output = tracer.trial.output(tracer.payload.altered(state))
 
     def changed(some: list[Path]) -> bool:
-        text = payload.changed_all({path: tracer.another[path] for path in some})
+        text = tracer.payload.altered(state | {path: tracer.another[path] for path in some})
         return bool(differences(output, tracer.trial.output(text)))
 
     def deleted(some: list[Path]) -> bool:
-        return bool(differences(output, tracer.trial.output(payload.cut_all(some))))
+        text = tracer.payload.altered(state | dict.fromkeys(some, UNSET))
+        return bool(differences(output, tracer.trial.output(text)))
 
     if output.plan.outcome is not Outcome.PLANNED:
         return []
@@ -125,15 +144,11 @@ def _shown(tracer: Tracer, hidden: list[Path], group: list[Path]) -> list[tuple[
     return [*found, *((path, UNSET) for path in halved(left, deleted))]
 
 
-def _state(tracer: Tracer, group: Sequence[Path]) -> Payload:
-    return Payload(read(tracer.payload.changed_all({path: tracer.another[path] for path in group})))
-
-
 def _shift(tracer: Tracer, group: Sequence[Path], path: Path, after: Any) -> list[Difference]:
     """Return what a value moves while all of a group is changed."""
-    payload = _state(tracer, group)
-    text = payload.cut(path) if after is UNSET else payload.changed(path, after)
-    return [one for one in differences(tracer.trial.output(payload.text), tracer.trial.output(text)) if one.sure]
+    state = {path: tracer.another[path] for path in group}
+    outputs = (tracer.trial.output(tracer.payload.altered(one)) for one in (state, {**state, path: after}))
+    return [one for one in differences(*outputs) if one.sure]
 
 
 def _still(tracer: Tracer, path: Path, after: Any, group: list[Path]) -> bool:

@@ -17,7 +17,7 @@ from turnout._pointer import steps
 from turnout._redact import MASK, redact
 from turnout._times import iso
 from turnout._trial import Trial
-from turnout._variants import variants
+from turnout._variants import further_variants, variants
 from turnout.destination import Destination
 from turnout.lineage import CONDITION, COPIED, DERIVED, Change, Edge, Lineage, Source
 from turnout.reasons import Outcome
@@ -53,8 +53,8 @@ class Tracer:
         self.fragile: set[Path] = {("type",)}
         """The places at which another value keeps something from being sent."""
 
-    def lineage(self) -> Lineage:
-        """Change everything that is declared and return what was found."""
+    def lineage(self, *, together: bool = True) -> Lineage:
+        """Change everything that is declared and return what was found; not `together`: only one after the other."""
         from turnout._fallbacks import follow_fallbacks
         from turnout._together import change_hidden, delete_together
 
@@ -63,8 +63,9 @@ class Tracer:
         self.change_circumstances()
         if self.base.plan.outcome is Outcome.PLANNED:
             follow_fallbacks(self)
-            delete_together(self)
-            change_hidden(self)
+            if together:
+                delete_together(self)
+                change_hidden(self)
         self._drop_containers()
         unread = tuple(self.sources[path].name for path in self.leaves if self.sources[path] not in self.reached)
         return Lineage(self.base.plan, tuple(self._in_order()), unread, tuple(sorted(self.unstable)))
@@ -94,7 +95,8 @@ class Tracer:
 
     def change_settings(self) -> None:
         """Change every setting; the schema is asked about those changes that move something."""
-        for variant in variants(self.trial.destination, self._words()):
+        base = self.trial.destination
+        for variant in (*variants(base), *further_variants(base, self._words(), lambda one: bool(self._moved_by(one)))):
             if self._moved_by(variant.quick) and variant.checked is not None:
                 moved = self._moved_by(variant.checked)
                 self.note(Source("setting", variant.name), variant.before, variant.after, moved)

@@ -32,13 +32,13 @@ class Trial:
     def __init__(
         self,
         destination: Destination,
-        value: dict[str, Any],
+        value: dict[str, Any] | Payload,
         now: datetime,
         message_id: str,
         carried: Carried | None = None,
     ) -> None:
         self.destination = destination
-        self.payload = Payload(value)
+        self.payload = value if isinstance(value, Payload) else Payload(value)
         self.now, self.message_id = now, message_id
         self.carried = carried
         self.event: Callable[[EventLike], Event] = Normaliser(clock=lambda: now, new_id=lambda _: message_id).event
@@ -71,7 +71,7 @@ class Trial:
     def otherwise(self, **changed: Any) -> Trial:
         """Return the same trial with another `destination`, `value`, `now`, `message_id` or `carried`."""
         kept = {name: getattr(self, name) for name in ("destination", "now", "message_id", "carried")}
-        return Trial(**({"value": self.payload.value} | kept | changed))
+        return Trial(**({"value": self.payload} | kept | changed))
 
 
 def told(event: Event) -> dict[str, Any]:

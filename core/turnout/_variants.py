@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from turnout.destination import Destination, rebuilt
 from turnout.errors import TurnoutError
 from turnout.settings import Config, Settings
 
-__all__ = ["Variant", "changed", "variants", "variants_of"]
+__all__ = ["Variant", "changed", "further_variants", "variants", "variants_of"]
 
 
 class Variant:
@@ -63,15 +63,28 @@ def _free(settings: type[Settings]) -> bool:
     return not any(hooks.values()) and not any(one.metadata.get("requires") for one in schema.load_fields.values())
 
 
-def variants(base: Destination, words: Sequence[str]) -> Iterator[Variant]:
+def variants(base: Destination, words: Sequence[str] = ()) -> Iterator[Variant]:
     """Yield the destination with each setting changed in each way that `_perturb.setting_values` declares.
 
-    `words` are keys and paths of the event, for settings that hold such. What doesn't depend on them is kept for the
-    next event.
+    They are kept for the next event, except those with `words`, keys and paths of an event.
     """
     yield from _kept(_Key(base))
-    for name, field in _fields(base.settings).items():
-        yield from _made(base, name, further_values(name, field, base.config[name], words))
+    yield from further_variants(base, words, lambda _: True)
+
+
+def further_variants(
+    base: Destination, words: Sequence[str], matters: Callable[[Destination], bool]
+) -> Iterator[Variant]:
+    """Yield it with words of an event in each setting that may hold such, if all of them at once matter."""
+    fields = _fields(base.settings).items()
+    values = {name: [*further_values(name, field, base.config[name], words)] for name, field in fields}
+    together: Destination | None = base
+    for name, made in values.items():
+        if made and together is not None:
+            together = _quick(together, name, made[0])
+    if together is None or matters(together):
+        for name, made in values.items():
+            yield from _made(base, name, made)
 
 
 def variants_of(base: Destination, name: str, words: Sequence[str] = ()) -> Iterator[Variant]:

@@ -193,9 +193,12 @@ def _path(value: Any, pointer: str) -> Path:
     return tuple(path)
 
 
-def trace(trial: Trial) -> Lineage:
-    """Return what the output for an event depends on; nothing is sent, and what the plugin raises is not logged."""
+def trace(trial: Trial, *, together: bool = True) -> Lineage:
+    """Return what the output for an event depends on; nothing is sent, and what the plugin raises is not logged.
+
+    Without `together` it takes half the time, and leaves out what only counts together and what others hide.
+    """
     from turnout._tracer import Tracer
 
     with quietly():
-        return Tracer(trial).lineage()
+        return Tracer(trial).lineage(together=together)
