@@ -144,11 +144,13 @@ def _item_name(data: bytes) -> str:
     item = _json.read(data)
     if not isinstance(item, dict):
         return str(item)
-    for key in ("event_type", "event", "group_value", "global_user_id"):
+    for key in ("event_type", "event", "eventTypeId", "group_value", "global_user_id", "name"):
         if isinstance(item.get(key), str):
             return str(item[key])
-    users = (item.get(key) for key in ("user_id", "userId", "user", "device_id"))
-    return "user " + str(next(filter(None, users), "?"))
+    users = (item.get(key) for key in ("user_id", "userId", "user", "device_id", "key"))
+    if user := next(filter(None, users), None):
+        return f"user {user}"
+    return next((value for value in item.values() if isinstance(value, str)), "?")
 
 
 def _plain(text: str) -> str:

@@ -17,7 +17,6 @@ _ADMIN = "https://api.split.io/internal/api/v2/segments"
 _KEYS = json_body({"keys": ITEMS["key"], "comment": "turnout"})
 _HARNESS = {"x-api-key": setting("harness_api_key")}
 _FULL = Batch(items=10_000, bytes=1_000_000)
-_CALLS = ("tracked", "page_viewed", "screen_viewed")
 
 
 class Split(EventRules, SegmentRules, Destination):
@@ -27,10 +26,10 @@ class Split(EventRules, SegmentRules, Destination):
     is lost there without a word, and `delivered` says no more than that Split has it. Split drops no copies;
     `retry_unknown_outcomes` says what becomes of events when no answer came.
 
-    With `sync_segments` the members of audiences and cohorts become keys of segments. An event needs four requests at
-    most: the segment is created, activated in the environment, and gets or loses the key; each of them may be repeated
-    without harm. Events that go together share their requests, up to 10,000 keys in one. Two names of cohorts can come
-    to the same name of a segment, which would then hold both: `segment_names` tells them apart.
+    With `sync_segments` the members of audiences and cohorts become keys of segments. It takes three requests: the
+    segment is created, activated in the environment, and gets or loses the key; each of them may be repeated without
+    harm. Events that go together share their requests, up to 10,000 keys in one. Two names of cohorts can come to the
+    same name of a segment, which would then hold both: `segment_names` tells them apart.
 
     Both APIs have keys of their own: events need an SDK API key, segments an admin API key.
     """

@@ -31,8 +31,8 @@ else:
 class SegmentRules(_Base):
     """One membership, one key: uploads and removals are packed by segment, each key once.
 
-    Order between users is nobody's promise, so an upload brings along what has to happen before it: the segment is
-    created and activated by items of the same event. Of equal items that go together one is sent, and a segment that
+    Order between users is nobody's promise, so each membership brings along what has to happen before it: the segment
+    is created and activated by items of the same event. Of equal items that go together one is sent, and a segment that
     is there already is as good as a new one.
     """
 
@@ -50,7 +50,7 @@ class SegmentRules(_Base):
 
     def _changes(self, segment: str, cohort: str, key: str, *, inside: bool) -> Iterator[Item]:
         endpoints = self.endpoints
-        if inside and self.config.create_segments:
+        if self.config.create_segments:
             yield endpoints["creations"].item({"name": segment, "description": cohort})
             yield endpoints["activations"].item({"segment": segment})
         yield endpoints["uploads" if inside else "removals"].item({"segment": segment, "key": key})

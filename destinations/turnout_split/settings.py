@@ -62,7 +62,9 @@ class SplitSettings(Settings):
     member_id = choice(
         "Which id of an identify call is the key in a segment.", ["user_id", "anonymous_id"], default="user_id"
     )
-    create_segments = flag("Create and activate a segment before a key goes into it.", default=True)
+    create_segments = flag(
+        "Create and activate a segment before its keys change; off, it has to be there.", default=True
+    )
     segment_names = mapping("Names of segments for audiences and cohorts: `[Amplitude] Buyers: 7f3` -> `buyers`.")
 
     @validates("segment_names")
