@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from turnout._json import compact, pointer
 from turnout._output import EVENT, Difference, Output, Target, differences, fields_of, requests
-from turnout._payload import Path, Place
+from turnout._payload import Path, Payload, Place
 from turnout._perturb import other, values
 from turnout._pointer import steps
 from turnout._redact import MASK, redact
@@ -22,7 +22,7 @@ from turnout.destination import Destination
 from turnout.lineage import CONDITION, COPIED, DERIVED, Change, Edge, Lineage, Source
 from turnout.reasons import Outcome
 
-__all__ = ["Tracer", "ends", "equal"]
+__all__ = ["Tracer", "ends", "equal", "words_in"]
 
 _KINDS = (COPIED, DERIVED, CONDITION)
 _PARTS = ("event", "item", "endpoint", "key", "request", "new")
@@ -96,21 +96,13 @@ class Tracer:
     def change_settings(self) -> None:
         """Change every setting; the schema is asked about those changes that move something."""
         base = self.trial.destination
-        for variant in (*variants(base), *further_variants(base, self._words(), lambda one: bool(self._moved_by(one)))):
+        for variant in (
+            *variants(base),
+            *further_variants(base, words_in(self.payload), lambda one: bool(self._moved_by(one))),
+        ):
             if self._moved_by(variant.quick) and variant.checked is not None:
                 moved = self._moved_by(variant.checked)
                 self.note(Source("setting", variant.name), variant.before, variant.after, moved)
-
-    def _words(self) -> list[str]:
-        """Return what settings may name: keys of properties and traits, one of a text, one of a number, and a path."""
-        words = []
-        for name in ("properties", "traits"):
-            given = self.payload.value.get(name)
-            for kind in (str, int | float):
-                held = given.items() if isinstance(given, dict) else ()
-                words += [key for key, one in held if key and isinstance(one, kind) and not isinstance(one, bool)][:1]
-        deepest = max(self.leaves, key=len, default=())
-        return [*dict.fromkeys(words), ".".join(map(str, deepest))]
 
     def _moved_by(self, variant: Destination) -> list[Difference]:
         output = self.trial.output(self.payload.text, variant)
@@ -202,6 +194,18 @@ def _has_keys_only(target: Target) -> bool:
 
 def _item_lost(target: Target, moved: dict[Target, Any]) -> bool:
     return moved.get(Target("item", target.rule, target.number)) is UNSET
+
+
+def words_in(payload: Payload) -> list[str]:
+    """Return what settings may name: keys of properties and traits, one of a text, one of a number, and a path."""
+    words = []
+    for name in ("properties", "traits"):
+        given = payload.value.get(name)
+        for kind in (str, int | float):
+            held = given.items() if isinstance(given, dict) else ()
+            words += [key for key, one in held if key and isinstance(one, kind) and not isinstance(one, bool)][:1]
+    deepest = max(payload.leaves(), key=len, default=())
+    return [*dict.fromkeys(words), ".".join(map(str, deepest))]
 
 
 def _plain(value: Any) -> bool:

@@ -19,7 +19,7 @@ from turnout._times import iso
 from turnout.destination import Destination
 from turnout.event import CALL_TYPES
 
-__all__ = ["Specimen", "specimen", "specimens"]
+__all__ = ["Specimen", "named", "specimen", "specimens"]
 
 _START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _COMMON = "urn:turnout:spec:common"
@@ -59,7 +59,7 @@ def specimens(
         made = _filled("track", values) | {"event": name, "properties": values.fill(properties)}
         yield Specimen(f"track_{_word(name)}", made)
     if destination is not None:
-        yield from _named(destination, seed)
+        yield from named(destination, seed)
 
 
 def specimen(call_type: str, seed: int = 0) -> dict[str, Any]:
@@ -168,8 +168,8 @@ def _with_options(call_type: str, seed: int, key: str) -> Specimen:
     return Specimen(f"{call_type}_with_options", {**event, "integrations": {"All": True, key: options}})
 
 
-def _named(destination: Destination | type[Destination], seed: int) -> Iterator[Specimen]:
-    """Yield calls with each name that the settings hold, configured or by default."""
+def named(destination: Destination | type[Destination], seed: int = 0) -> Iterator[Specimen]:
+    """Yield those of the specimens that have a name from the settings, configured or by default."""
     for name in _names(destination):
         values = _Values(seed)
         track = _filled("track", values)
