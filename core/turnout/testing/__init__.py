@@ -11,7 +11,8 @@ two; a subclass names its routes and answers them.
         def events(self, call):
             return Answer(200, {"accepted": len(call.json()["events"])})
 
-`DestinationContract` is the contract suite of a destination, as tests to inherit (see `turnout.testing.contract`).
+`DestinationContract` is the contract suite of a destination, as tests to inherit (see `turnout.testing.contract`);
+`SourceContract` that of a source (see `turnout.testing.sourcecontract`).
 
 Nothing here needs an HTTP server before `Simulator.serve` or `Simulator.run` is called; those need the extra
 `turnout[server]`.
@@ -28,14 +29,19 @@ from turnout.testing._simulator import Handler, Simulator
 
 if TYPE_CHECKING:
     from turnout.testing.contract import DestinationContract
+    from turnout.testing.sourcecontract import SourceContract
 
-__all__ = ["Answer", "Call", "DestinationContract", "Entry", "Fault", "Handler", "Simulator"]
+__all__ = ["Answer", "Call", "DestinationContract", "Entry", "Fault", "Handler", "Simulator", "SourceContract"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported late: serving a simulator needs nothing of the contract suite.
-    if name != "DestinationContract":
-        raise AttributeError(f"module 'turnout.testing' has no attribute '{name}'")
-    from turnout.testing.contract import DestinationContract
+    if name == "DestinationContract":
+        from turnout.testing.contract import DestinationContract
 
-    return DestinationContract
+        return DestinationContract
+    if name == "SourceContract":
+        from turnout.testing.sourcecontract import SourceContract
+
+        return SourceContract
+    raise AttributeError(f"module 'turnout.testing' has no attribute '{name}'")
