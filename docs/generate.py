@@ -25,7 +25,9 @@ from turnout.markdown import table
 from turnout.testing import contract, strategies
 
 DOCS = Path(__file__).parent
-CASES = DOCS.parent / "tests" / "cases" / "amplitude"
+CASES = DOCS.parent / "tests" / "cases"
+PLAIN = ("rudderstack", "segment", "split")
+"""Destinations whose pages are as `turnout docs` writes them."""
 SHAPES = {
     DestinationDoc: "Destination",
     settings.SettingDoc: "Setting",
@@ -47,6 +49,7 @@ def pages() -> dict[str, str]:
     return {
         "destinations/amplitude.md": GENERATED + amplitude_page(),
         "destinations/amplitude-platforms.md": GENERATED + platforms_page(),
+        **{f"destinations/{name}.md": GENERATED + plain_page(name) for name in PLAIN},
         "reference/destination-json.md": GENERATED + destination_json_page(),
         "reference/reasons.md": GENERATED + reasons_page(),
         "reference/python.md": GENERATED + python_page(),
@@ -58,13 +61,18 @@ def pages() -> dict[str, str]:
 
 def amplitude_page() -> str:
     """Return the page of the Amplitude destination, with a link to the one by platform in front of the settings."""
-    page = destination_page(load_destination("amplitude"), "amplitude", CASES)
+    page = destination_page(load_destination("amplitude"), "amplitude", CASES / "amplitude")
     head, settings_title, rest = page.partition("## Settings\n")
     link = (
         "[Platform by platform](amplitude-platforms.md) shows the events of page and screen calls and the device ids "
         "on each platform, beside Segment's own tables."
     )
     return f"{head}{link}\n\n{settings_title}{rest}"
+
+
+def plain_page(name: str) -> str:
+    """Return the page of a destination that needs nothing beside it."""
+    return destination_page(load_destination(name), name, CASES / name)
 
 
 def reasons_page() -> str:

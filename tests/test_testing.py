@@ -438,6 +438,7 @@ def test_the_page_s_own_simulator() -> None:
     assert acme.check("GET", "/_turnout/state").body == {"events": [{"event": "a"}]}
 
 
-def test_the_page_s_amplitude_example() -> None:
-    """The Amplitude example of docs/simulators.md holds."""
-    exec(examples()[1], {})
+@pytest.mark.parametrize("number", range(1, len(examples())))
+def test_the_page_s_examples_of_vendors(number: int) -> None:
+    """The examples of docs/simulators.md for Amplitude and other vendors hold."""
+    exec(examples()[number], {})

@@ -60,6 +60,9 @@ class Segment(Destination):
 
     The key `Segment.io` in `integrations`, by which Segment's libraries know it, counts as well: false keeps the event
     here.
+
+    An event of a browser or a phone that has no `context.ip` may get the address that the request came from, which is
+    turnout's. The gateway of a turnout that is next has `client_ip` in its source to switch that off.
     """
 
     name = "Segment"
