@@ -303,3 +303,15 @@ def test_cases_that_are_not_there() -> None:
         2,
         "turnout: no-such-folder: there is no such folder of cases.\n",
     )
+
+
+def test_the_page_of_a_source() -> None:
+    """Its settings with their defaults, and the options of its pull as they are written; as JSON the same."""
+    done = CliRunner().invoke(main, ["docs", "flagsmith"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("# Flagsmith\n")
+    assert "| `environment_key` | text, secret |" in done.stdout
+    assert "| `--identifier` | a list of texts, required |" in done.stdout
+    told = json.loads(CliRunner().invoke(main, ["docs", "flagsmith", "--json"]).stdout)
+    assert (told["format"], told["plugin"], told["pulls"]) == (1, "flagsmith", True)
+    assert [one["name"] for one in told["options"]] == ["identifier", "transient", "unchanged"]

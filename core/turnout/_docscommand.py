@@ -1,4 +1,4 @@
-"""`turnout docs`: the page of an installed destination."""
+"""`turnout docs`: the page of an installed destination or source."""
 
 from __future__ import annotations
 
@@ -20,26 +20,50 @@ __all__ = ["docs"]
     help="Cases to take examples from. Default: those that the destination's package ships.",
 )
 def docs(name: str, as_json: bool, out: Path | None, cases: Path | None) -> None:
-    """Write the page of an installed destination, made from its code, as Markdown.
+    """Write the page of an installed destination or source, made from its code, as Markdown.
 
-    It has the settings in both spellings, the rules with their conditions, what is copied from an event, the endpoints
-    with their limits, and for each rule a case as an example, secrets masked. The shape of --json is documented in
-    docs/reference/destination-json.md. Exit 2 when there is no such destination, or it can't be loaded.
+    That of a source has its settings and the options of its pull. That of a destination has the settings in both
+    spellings, the rules with their conditions, what is copied from an event, the endpoints with their limits, and for
+    each rule a case as an example, secrets masked. The shape of --json is documented in
+    docs/reference/destination-json.md. Exit 2 when there is no such plugin, or it can't be loaded.
     """
-    from turnout import _json
     from turnout.cli import standard_output
-    from turnout.destination import load_destination
-    from turnout.docs import describe_destination
-    from turnout.markdown import page
 
-    told = describe_destination(load_destination(name), name, cases)
-    text = _json.compact(told.to_dict()) + b"\n" if as_json else page(told).encode()
+    text = _source(name, as_json) if _is_source(name) else _destination(name, as_json, cases)
     if out is None:
         stream = standard_output()
         stream.write(text)
         stream.flush()
     else:
         _write(out, text)
+
+
+def _is_source(name: str) -> bool:
+    """Return whether a source has this name, and no destination."""
+    from turnout.plugins import DESTINATIONS, SOURCES, installed
+
+    return all(one.name != name for one in installed(DESTINATIONS)) and any(
+        one.name == name for one in installed(SOURCES)
+    )
+
+
+def _source(name: str, as_json: bool) -> bytes:
+    from turnout import _json
+    from turnout.source import load_source
+    from turnout.sourcedocs import describe_source, source_page
+
+    kind = load_source(name)
+    return _json.compact(describe_source(kind, name).to_dict()) + b"\n" if as_json else source_page(kind, name).encode()
+
+
+def _destination(name: str, as_json: bool, cases: Path | None) -> bytes:
+    from turnout import _json
+    from turnout.destination import load_destination
+    from turnout.docs import describe_destination
+    from turnout.markdown import page
+
+    told = describe_destination(load_destination(name), name, cases)
+    return _json.compact(told.to_dict()) + b"\n" if as_json else page(told).encode()
 
 
 def _write(out: Path, text: bytes) -> None:

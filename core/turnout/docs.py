@@ -31,6 +31,7 @@ __all__ = [
     "describe_destination",
     "destination_page",
     "rule_ids",
+    "setting_doc",
 ]
 
 FORMAT = 1
@@ -171,7 +172,7 @@ def describe_destination(kind: type[Destination], plugin: str, cases: Path | Non
         api=kind.api,
         doc=inspect.cleandoc(kind.__doc__ or ""),
         ignored={platform: list(calls) for platform, calls in kind.ignored.items()},
-        settings=[_setting(one) for one in describe(kind.settings)],
+        settings=[setting_doc(one) for one in describe(kind.settings)],
         rules=[_rule(one) for one in declared_rules(kind)],
         fields=_fields(kind),
         endpoints=[_endpoint(one, _likely(kind)) for one in declared_endpoints(kind)],
@@ -206,7 +207,8 @@ def _examples(kind: type[Destination], plugin: str, cases: Path | None) -> list[
     return found
 
 
-def _setting(told: SettingDoc) -> SettingDoc:
+def setting_doc(told: SettingDoc) -> SettingDoc:
+    """Return what is told of a setting without the default of a secret."""
     return msgspec.structs.replace(told, default="***") if told.secret and told.default else told
 
 

@@ -30,9 +30,22 @@ from turnout.source import Found, Payload, Source, events_of, load_source
 
 __all__ = ["SourceContract"]
 
-_NONSENSE = (b"", b" ", b"no json", b"{", b"[1e999]", b"\xff\xfe\x00", b"[" * 500, b"null", b"7", b'""', b"{}", b"[]")
+_NONSENSE: tuple[bytes, ...] = (
+    b"",
+    b" ",
+    b"no json",
+    b"{",
+    b"[1e999]",
+    b"\xff\xfe\x00",
+    b"[" * 500,
+    b"null",
+    b"7",
+    b'""',
+    b"{}",
+    b"[]",
+)
 _NONSENSE += (b"[null]", b"[[]]", b"[{}]", b"\x1f\x8b", gzip.compress(b"[{}]")[:-4], gzip.compress(b"{}") + b"x")
-_ODD = (None, True, 7, -1.5, "", "text", "\x00\u2028", [], {}, [[]], {"": None}, 10**40)
+_ODD: tuple[Any, ...] = (None, True, 7, -1.5, "", "text", "\x00\u2028", [], {}, [[]], {"": None}, 10**40)
 """What each part of a payload is replaced by."""
 _SECRET_WORDS = ("key", "secret", "token", "password")
 _PLUGIN_FAULTS = (Code.PLUGIN_RAISED, Code.PLUGIN_BAD_RESULT)
