@@ -22,7 +22,7 @@ from turnout import (
     load_destination,
     rule,
 )
-from turnout.endpoint import ITEMS
+from turnout.envelope import ITEMS
 from turnout.settings import mapping, names, text
 from turnout.specimens import Specimen, specimen, specimens
 from turnout_specs import schema, validator

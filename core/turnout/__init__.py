@@ -15,21 +15,8 @@ if TYPE_CHECKING:
     from turnout.copies import Copy, Derived, compile_copies
     from turnout.destination import Destination, Made, load_destination, rule
     from turnout.dispatcher import Dispatcher
-    from turnout.endpoint import (
-        ITEM,
-        ITEMS,
-        Auth,
-        Batch,
-        Body,
-        Endpoint,
-        Item,
-        basic,
-        bearer,
-        form_body,
-        json_body,
-        setting,
-        share,
-    )
+    from turnout.endpoint import Auth, Batch, Endpoint, Item, basic, bearer, share
+    from turnout.envelope import ITEM, ITEMS, Body, form_body, json_body, setting
     from turnout.errors import ConfigError, Drop, FetchError, PluginError, Refusal, SettingsError, TurnoutError
     from turnout.event import CALL_TYPES, Context, Event
     from turnout.explanation import Explanation, explain
@@ -65,21 +52,8 @@ _PLACES = {
     "turnout.copies": ("Copy", "Derived", "compile_copies"),
     "turnout.destination": ("Destination", "Made", "load_destination", "rule"),
     "turnout.dispatcher": ("Dispatcher",),
-    "turnout.endpoint": (
-        "Auth",
-        "Batch",
-        "Body",
-        "Endpoint",
-        "ITEM",
-        "ITEMS",
-        "Item",
-        "basic",
-        "bearer",
-        "form_body",
-        "json_body",
-        "setting",
-        "share",
-    ),
+    "turnout.endpoint": ("Auth", "Batch", "Endpoint", "Item", "basic", "bearer", "share"),
+    "turnout.envelope": ("ITEM", "ITEMS", "Body", "form_body", "json_body", "setting"),
     "turnout.errors": ("ConfigError", "Drop", "FetchError", "PluginError", "Refusal", "SettingsError", "TurnoutError"),
     "turnout.event": ("CALL_TYPES", "Context", "Event"),
     "turnout.explanation": ("Explanation", "explain"),
