@@ -26,10 +26,16 @@ class Split(EventRules, SegmentRules, Destination):
     is lost there without a word, and `delivered` says no more than that Split has it. Split drops no copies;
     `retry_unknown_outcomes` says what becomes of events when no answer came.
 
-    With `sync_segments` the members of audiences and cohorts become keys of segments. It takes three requests: the
-    segment is created, activated in the environment, and gets or loses the key; each of them may be repeated without
-    harm. Events that go together share their requests, up to 10,000 keys in one. Two names of cohorts can come to the
-    same name of a segment, which would then hold both: `segment_names` tells them apart.
+    With `sync_segments` the members of audiences and cohorts become keys of segments. Two forms of identify calls tell
+    of them. As Segment's audiences have it: `context.personas` is `{"computation_class": "audience", "computation_key":
+    "buyers"}`, and the trait `buyers` is true for who enters and false for who leaves; `computation_size`, the number
+    of all members, may stand beside that. As Amplitude's cohort sync has it: `context.integration.name` is `Amplitude
+    Cohort Sync`, and each trait called `[Amplitude] <name> (<id>)` is true or false.
+
+    A membership takes three requests: the segment is created, activated in the environment, and gets or loses the key;
+    each of them may be repeated without harm. Memberships that go together share their requests, up to 10,000 keys in
+    one: from a log, as many as `events_at_once` in `[deliver]` says. Two names of cohorts can come to the same name of
+    a segment, which would then hold both: `segment_names` tells them apart.
 
     Both APIs have keys of their own: events need an SDK API key, segments an admin API key.
     """
@@ -44,6 +50,7 @@ class Split(EventRules, SegmentRules, Destination):
         Derived(("timestamp",), ("timestamp",), (), "in milliseconds"),
         Derived(("properties",), ("value",), (), "the first number of `value_properties`"),
         Derived(("properties",), ("properties",), (), "objects flattened with dots, lists as JSON text; 300 at most"),
+        Derived(("context",), ("properties",), (), "the places that `context_properties` names"),
     )
 
     events = Endpoint(
