@@ -246,3 +246,17 @@ def test_a_vendor_that_stays_silent_is_an_error_with_its_time() -> None:
 
     with pytest.raises(FetchError, match=r"vendor\.example did not answer within 3 s"):
         fetched(silent, wait=Patient(), timeout=3.0)
+
+
+def test_a_key_that_no_header_can_hold_is_told_without_the_key(bench: Any) -> None:
+    """At once: to ask again would change nothing."""
+    patient = Patient()
+
+    async def main(url: str) -> Any:
+        async with Fetcher(wait=patient, secrets=["key-77\n"]) as fetch:
+            return await fetch.get(url, headers={"x-key": "key-77\n"})
+
+    with bench.vendor.serve() as url, pytest.raises(FetchError, match="a character that HTTP does not") as caught:
+        asyncio.run(main(url))
+    assert "key-77" not in str(caught.value)
+    assert patient.waits == []

@@ -42,6 +42,7 @@ def read(source: str, file: str, config: str | None, settings: str | None) -> No
     for found in events_of(configured, payload):
         if isinstance(found, Refusal):
             refused += 1
+            out.flush()
             click.echo(refusal_line(found), err=True)
         else:
             out.write(_json.encode(found) + b"\n")

@@ -213,7 +213,11 @@ class Fetcher:
             try:
                 request = self._client.build_request(method, url, **given)
                 response = await self._client.send(request, stream=True, auth=auth)
-            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
+            except (httpx.LocalProtocolError, UnicodeError):
+                # httpx quotes the header, which may be a secret that `redact` doesn't know in that form.
+                fault = "can't be asked: a header or the address holds a character that HTTP does not allow"
+                raise self._error(url, fault) from None
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
                 if last or isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
                     raise self._error(url, _fault("can't be reached", error, self._timeout)) from None
                 wait = None
