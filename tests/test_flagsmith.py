@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,8 +21,11 @@ from click.testing import CliRunner
 from turnout import Dispatcher, Event, Fetcher, FetchError, Normaliser, Refusal, SettingsError, events_of, pull_async
 from turnout.cli import main
 from turnout_amplitude import Amplitude
+from turnout_amplitude.simulator import AmplitudeSimulator
 from turnout_rudderstack import RudderStack
+from turnout_rudderstack.simulator import RudderStackSimulator
 from turnout_segment import Segment
+from turnout_segment.simulator import SegmentSimulator
 from turnout_sources.flagsmith import Flagsmith
 from turnout_sources.flagsmith_simulator import DEMO_KEY, Feature, FlagsmithSimulator, Integration
 
@@ -495,6 +503,55 @@ def test_read_takes_a_source_of_the_configuration(live: Any) -> None:
     done = run("read", "flags", "--config", str(path), text='{"identifier": 7, "flags": []}')
     assert json.loads(done.stdout) == {"type": "identify", "userId": "7", "traits": {}, "projectId": "flags"}
     assert run("read", "flag", "--config", str(path)).exit_code == 2
+
+
+def test_ctrl_c_leaves_a_state_to_go_on_from(live: Any) -> None:
+    """What was safe before the signal is noted; the next pull asks for the rest only."""
+    simulator, path = live
+    users = [f"u-{number}" for number in range(60)]
+    waiting = [None] * 55 + [{"hang": True}]
+    simulator.script("/api/v1/identities/", waiting)
+    asked = [word for user in users for word in ("--identifier", user)]
+    command = [sys.executable, "-m", "turnout", "pull", "flagsmith", "--config", str(path), *asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while len(simulator.ledger) < 56:
+            assert time.monotonic() < until, "it never got so far"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.startswith("Interrupted. The next pull goes on")
+    assert len(out.splitlines()) == 50
+    done = run("pull", "flagsmith", "--config", str(path), *asked)
+    assert [json.loads(line)["userId"] for line in done.stdout.splitlines()] == users[50:]
+
+
+def test_the_example_works_against_the_simulators(tmp_path: Path) -> None:
+    """Two sources with a rule each; every destination gets the flags, RudderStack as Flagsmith would send them."""
+    text = (Path(__file__).parent.parent / "examples" / "flagsmith.toml").read_text(encoding="utf-8")
+    vendors = {8766: AmplitudeSimulator(), 8767: SegmentSimulator(), 8768: RudderStackSimulator()}
+    with ExitStack() as stack:
+        for port, vendor in {8765: FlagsmithSimulator(), **vendors}.items():
+            text = text.replace(f"http://127.0.0.1:{port}", stack.enter_context(vendor.serve()))
+        path = tmp_path / "flagsmith.toml"
+        path.write_text(text)
+        for name in ("flags", "flags_for_rudderstack"):
+            words = ("--config", str(path), "--id", name, "--identifier", USER, "--send")
+            done = run("pull", "flagsmith", *words)
+            assert done.exit_code == 0, done.output
+    assert vendors[8766].state()["users"][0]["user_properties"]["max_items"] == 0
+    assert vendors[8767].state()["events"][0]["traits"]["max_items"] == 0
+    assert vendors[8768].state()["events"][0]["traits"]["max_items"] is True
+
+
+def test_one_of_several_sources_has_to_be_named(tmp_path: Path) -> None:
+    """The sentence names them."""
+    path = tmp_path / "turnout.toml"
+    path.write_text('[sources.a]\nplugin = "flagsmith"\n[sources.b]\nplugin = "flagsmith"\n')
+    done = run("pull", "flagsmith", "--config", str(path), "--identifier", "u-1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Name one with --id: a, b." in done.stderr
 
 
 # The simulator
