@@ -188,11 +188,12 @@ class Destination:
         on: dict[str, Rules] = {}
         off: dict[str, tuple[Rule, ...]] = {}
         declared = [one for one in declared_rules(type(self)) if platform in one.platforms]
+        active = {one.id for one in declared if one.active(self.config)}
         ignored = self.ignored.get(platform, ())
         for call_type in CALL_TYPES:
             mine = [one for one in declared if call_type in one.call_types and call_type not in ignored]
-            on[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.active(self.config))
-            off[call_type] = tuple(one for one in mine if not one.active(self.config))
+            on[call_type] = tuple((one.id, getattr(self, one.id)) for one in mine if one.id in active)
+            off[call_type] = tuple(one for one in mine if one.id not in active)
         return RuleSet(on, off, {one.id: one.event for one in declared if one.event})
 
     def rule_set(self, event: Event) -> RuleSet:
@@ -296,6 +297,7 @@ def declared_endpoints(kind: type[Destination]) -> list[Endpoint]:
     return [one for one in found if isinstance(one, Endpoint)]
 
 
+@lru_cache(maxsize=256)
 def _names(kind: type) -> dict[str, None]:
     return dict.fromkeys(name for base in _bases_first(kind) for name in vars(base) if not name.startswith("__"))
 
