@@ -1,7 +1,7 @@
 """What the simulator hands out: exports of events by hours, and the members of cohorts.
 
-Assumed where the documentation leaves it open: an hour is there two hours after its end; a request for a cohort is done at
-the second look; the pre-signed address refuses a request that brings other credentials, as S3 does.
+Assumed where the documentation leaves it open: an hour is there two hours after its end; a request for a cohort is done
+at the second look; the pre-signed address refuses a request that brings other credentials, as S3 does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from turnout.testing import Answer, Call
+from turnout.testing import Answer, Call, Handler
 from turnout_amplitude._simulator_deletions import wrong
 
 __all__ = ["Cohorts", "Exports"]
@@ -33,9 +33,29 @@ Line = Mapping[str, Any] | bytes
 class Exports:
     """The Export API: `GET /api/2/export?start=…&end=…`, hours in UTC, both included."""
 
-    def __init__(self, authorize: Callable[[Call], Answer | None], now_ms: Callable[[], int], app: int = 271828) -> None:
+    def __init__(
+        self, authorize: Callable[[Call], Answer | None], now_ms: Callable[[], int], app: int = 271828
+    ) -> None:
         self._authorize, self._now_ms, self._app = authorize, now_ms, app
         self._hours: dict[datetime, list[bytes]] = {}
+
+    def clear(self) -> None:
+        """Forget every hour."""
+        self._hours.clear()
+
+    def routes(self) -> Mapping[str, Handler]:
+        """Return the paths of exports; the second one puts events into an hour."""
+        return {"GET /api/2/export": self.get, "PUT /simulator/exports/{hour}": self._put}
+
+    def _put(self, call: Call) -> Answer:
+        try:
+            lines = call.json()
+            if not isinstance(lines, list):
+                raise ValueError("the body has to be a list of events")
+            self.add(call.params["hour"], lines)
+        except ValueError as error:
+            return wrong(400, "Bad Request", str(error))
+        return Answer(200, {"events": len(lines)})
 
     def add(self, hour: str, lines: Iterable[Line]) -> None:
         """Add a file to an hour such as `2026-11-01T05`."""
@@ -80,6 +100,30 @@ class Cohorts:
         self._authorize, self._now_ms, self._looks = authorize, now_ms, looks
         self._cohorts: dict[str, tuple[str, list[dict[str, str]]]] = {}
         self._asked: dict[str, tuple[str, int]] = {}
+
+    def clear(self) -> None:
+        """Forget every cohort and request."""
+        self._cohorts.clear()
+        self._asked.clear()
+
+    def routes(self) -> Mapping[str, Handler]:
+        """Return the paths of cohorts; the last one makes a cohort."""
+        return {
+            "GET /api/3/cohorts": self.list,
+            "GET /api/5/cohorts/request/{id}": self.ask,
+            "GET /api/5/cohorts/request-status/{request}": self.look,
+            "GET /api/5/cohorts/request/{request}/file": self.file,
+            "GET /s3/cohorts/{request}": self.download,
+            "PUT /simulator/cohorts/{id}": self._put,
+        }
+
+    def _put(self, call: Call) -> Answer:
+        try:
+            body = call.json()
+            self.put(call.params["id"], str(body["name"]), body["members"])
+        except (ValueError, TypeError, KeyError) as error:
+            return wrong(400, "Bad Request", f"a cohort has a name and members: {error}")
+        return Answer(200, {"members": len(body["members"])})
 
     def put(self, cohort_id: str, name: str, members: Iterable[str | Mapping[str, str]]) -> None:
         """Make a cohort, or replace it; a member is a user id, or a row of the file."""
@@ -128,9 +172,8 @@ class Cohorts:
         request = call.params["request"]
         if request not in self._asked or self._asked[request][1]:
             return _error(404, "Request not found, or not completed")
-        # Another name of this machine, as the real one is another host.
-        host = call.headers.get("host", "").replace("127.0.0.1", "localhost")
-        return Answer(302, None, {"location": f"http://{host}/s3/cohorts/{request}?X-Amz-Expires=60"})
+        location = f"{_elsewhere(call.headers.get('host', ''))}/s3/cohorts/{request}?X-Amz-Expires=60"
+        return Answer(302, None, {"location": location})
 
     def download(self, call: Call) -> Answer:
         """Answer the pre-signed address."""
@@ -140,7 +183,9 @@ class Cohorts:
         if request not in self._asked:
             return Answer(403, "Request has expired")
         _, rows = self._cohorts[self._asked[request][0]]
-        columns = list(dict.fromkeys(["amplitude_id", "user_id", *(name for row in rows for name in row)]))
+        columns: Mapping[str, None] = dict.fromkeys(
+            ["amplitude_id", "user_id", *(name for row in rows for name in row)]
+        )
         text = io.StringIO()
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
@@ -150,6 +195,14 @@ class Cohorts:
 
 def _hour(told: str) -> datetime:
     return datetime.strptime(told, "%Y%m%dT%H").replace(tzinfo=UTC)
+
+
+def _elsewhere(host: str) -> str:
+    """Return another name of this machine, as the real files are on another host."""
+    name, _, port = host.partition(":")
+    if name in ("127.0.0.1", "localhost"):
+        return f"http://{'localhost' if name == '127.0.0.1' else '127.0.0.1'}:{port}"
+    return f"https://s3.{name}"
 
 
 def _error(status: int, details: str) -> Answer:

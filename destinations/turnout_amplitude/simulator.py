@@ -1,4 +1,4 @@
-"""A local Amplitude: the ingestion, identify, group, mapping and deletion APIs as they are documented.
+"""A local Amplitude: the APIs for ingestion, identify, groups, mapping, deletions, exports and cohorts, as documented.
 
     with AmplitudeSimulator().serve() as url:
         ...                             # send to url + "/2/httpapi"
@@ -34,6 +34,7 @@ from turnout_amplitude._simulator_checks import (
     find_problems,
 )
 from turnout_amplitude._simulator_deletions import Deletions, wrong
+from turnout_amplitude._simulator_exports import Cohorts, Exports
 from turnout_amplitude._simulator_limits import Rates, Window, too_many
 from turnout_amplitude._simulator_store import Store
 
@@ -53,7 +54,7 @@ class AmplitudeSimulator(Simulator):
     """Amplitude on this machine; what took effect can be read from its attributes.
 
     * `api_keys`: the keys of the project (None: every non-empty key).
-    * `secret_key`: the other half of the Basic authentication of deletions (None: any).
+    * `secret_key`: the other half of the Basic authentication of deletions, exports and cohorts (None: any).
     * `strict`: refuse what Amplitude calls invalid without saying that it refuses it (mixed operations).
     * `index_mode`: a 400 lists every bad event (`all`), or stops at the first (`first`): both are documented.
     * `region`: `US` or `EU` refuses the key at the other region's hosts; None asks for no host.
@@ -62,6 +63,10 @@ class AmplitudeSimulator(Simulator):
     * `clock`: the time, with its zone; it moves windows, deduplication and deletion jobs.
     """
 
+    exports: Exports
+    """What the Export API has: `exports.add("2026-11-01T05", [{…}, …])` adds a file to an hour."""
+    cohorts: Cohorts
+    """The cohorts: `cohorts.put("7f3k", "Frequent buyers", ["user-1", …])` makes one, or replaces its members."""
     request_bytes: Mapping[str, int] = {"/batch": 20_000_000}
     """Bytes that a request may have; 1,000,000 for every path that is not named."""
 
@@ -85,6 +90,8 @@ class AmplitudeSimulator(Simulator):
         self.index_mode = index_mode
         self.region = region
         self.rate_limits = rate_limits
+        self.exports = Exports(self._authorize, self.now_ms)
+        self.cohorts = Cohorts(self._authorize, self.now_ms)
         super().__init__(clock=clock)
 
     def reset(self) -> None:
@@ -93,6 +100,8 @@ class AmplitudeSimulator(Simulator):
         self.store = Store()
         self.unknown_keys: set[str] = set()
         self.silenced_devices: set[str] = set()
+        self.exports.clear()
+        self.cohorts.clear()
         self._deletions = Deletions(self.store, self._authorize, self.now_ms)
         self._rates = {"/2/httpapi": Rates(30), "/batch": Rates(1000, daily=500_000), "/identify": Rates(30)}
         self._window = Window(30_000)
@@ -109,6 +118,8 @@ class AmplitudeSimulator(Simulator):
             "POST /api/2/deletions/users": self._delete_users,
             "GET /api/2/deletions/users": lambda call: self._deletions.get(call),
             "DELETE /api/2/deletions/users/{id}/{day}": lambda call: self._deletions.delete(call),
+            **self.exports.routes(),
+            **self.cohorts.routes(),
         }
 
     @property

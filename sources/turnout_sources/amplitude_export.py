@@ -1,9 +1,12 @@
 """The source `amplitude_export`: the events of an Amplitude project, hour by hour, for any other destination.
 
 Facts are those of Amplitude's Export API: whole hours in UTC by the time of upload, both ends included; an hour is
-there two hours after its end; 404 means that an hour has no events. Each hour is one request, kept in a temporary file
-and read a line at a time. How far it came is remembered, so that no hour is exported twice: most destinations don't
-know an event again.
+there two hours after its end; 404 means that an hour has no events. Each hour is one request, the least that can be
+asked for, kept in a temporary file and read a line at a time. How far it came is remembered, so that no hour is
+exported twice: most destinations don't know an event again.
+
+Property changes of users and groups, `$identify` and `$groupidentify`, are no events; `include_identify` asks for the
+first. Every other event becomes a track call.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
+
+import msgspec
 
 from turnout import (
     Checkpoint,
@@ -41,7 +47,11 @@ _logger = logging.getLogger("turnout")
 _BASES = {"standard": "https://amplitude.com", "EU": "https://analytics.eu.amplitude.com"}
 _PATH = "/api/2/export"
 _HOUR = timedelta(hours=1)
+_HOUR_TOLD = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T ](\d{2})(?::?00)?Z?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}.*", re.ASCII)
 _LONGEST_LINE = 16 * 1024 * 1024
+_LARGEST_ARCHIVE = 5_000_000_000
+"""Bytes of what is kept on the disk for an hour; Amplitude exports 4 GB at most."""
 _LONGEST_ID = 100
 _CONTEXT: dict[str, tuple[str, ...]] = {
     "ip_address": ("ip",),
@@ -63,6 +73,10 @@ _CONTEXT: dict[str, tuple[str, ...]] = {
 """Where a field of an exported event goes in `context`."""
 _REST = ("amplitude_id", "app", "platform", "library", "language", "device_family", "dma", "event_id", "session_id")
 """Fields without a place in the common spec; they stand in `context.amplitude`."""
+_NOT_EVENTS = ("$identify", "$groupidentify")
+_REVENUE = ("revenue", "price", "quantity", "productId", "revenueType", "currency")
+"""Properties that Amplitude's SDKs write with a `$`, and other vendors without it."""
+_BROKEN = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError, ValueError)
 
 
 class AmplitudeExportSettings(SourceSettings):
@@ -97,44 +111,57 @@ class AmplitudeExport(Source):
     name = "Amplitude Export"
     settings = AmplitudeExportSettings
     options = PullOptions
-    clock: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def read(self, payload: Payload) -> Iterator[Found]:
         """Yield a track call for each exported event, and a refusal for each that can't be read."""
-        if isinstance(payload, list):
-            for index, one in enumerate(payload):
-                yield from self._exported(one, f"/{index}", "")
-            return
         if isinstance(payload, Mapping):
-            yield from self._exported(payload, "", "")
+            yield from self._exported(decoded(payload), "", "")
+            return
+        if isinstance(payload, list):
+            yield from self._listed(payload)
             return
         raw = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
+        if not isinstance(raw, bytes):
+            raise Refusal(Code.BAD_REQUEST, "The payload must be a file of an export, or a list of exported events.")
         with tempfile.TemporaryFile() as file:
             file.write(raw)
             file.seek(0)
-            if zipfile.is_zipfile(file):
+            if raw.startswith(b"PK"):
                 yield from self._archived(file)
+            elif _first(file) == b"[":
+                yield from self._listed(raw)
             else:
-                file.seek(0)
                 yield from self._lines(file, "")
+
+    def _listed(self, payload: Payload) -> Iterator[Found]:
+        for index, one in enumerate(decoded(payload)):
+            yield from self._exported(one, f"/{index}", "")
 
     async def pull(
         self, fetch: Fetcher, options: Config, state: Mapping[str, Any]
     ) -> AsyncIterator[Found | Checkpoint]:
-        """Yield the events of each hour that is complete, with a checkpoint behind each hour."""
+        """Yield the events of each hour that is complete, with a checkpoint behind each hour.
+
+        An archive that can't be opened ends the pull, so that its hour is asked for again.
+        """
         if not (self.config.api_key and self.config.secret_key):
             raise SettingsError(f"source '{self.id}': Settings 'api_key' and 'secret_key' are required to pull.")
-        hours = self._hours(options, state)
+        hours = self._hours(options, state, fetch.clock())
+        before = str(state.get("hour") or "")
         for number, hour in enumerate(hours, 1):
             with tempfile.TemporaryFile() as file:
                 if await self._fetched(fetch, hour, file):
-                    for found in self._archived(file):
-                        yield found
-            yield Checkpoint({"hour": _named(hour)}, number, len(hours))
+                    try:
+                        for found in self._archived(file):
+                            yield found
+                    except Refusal as refusal:
+                        raise FetchError(f"Amplitude's export of {_named(hour)}: {refusal.reason.message}") from None
+            # Hours that are pulled again don't put the state back.
+            yield Checkpoint({"hour": max(before, _named(hour))}, number, len(hours))
 
-    def _hours(self, options: Config, state: Mapping[str, Any]) -> list[datetime]:
+    def _hours(self, options: Config, state: Mapping[str, Any], clock: datetime) -> list[datetime]:
         """Return the hours to ask for: closed ones only, none before the first that is wanted."""
-        now = self.clock().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        now = clock.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         closed = now - _HOUR * (1 + int(self.config.lag_hours))
         if options.from_:
             first = self._hour(options.from_, "from")
@@ -145,28 +172,35 @@ class AmplitudeExport(Source):
                 f"source '{self.id}': Say with --from where the first pull begins, as in 2026-11-01T00."
             )
         last = self._hour(options.to, "to") if options.to else closed
+        if options.to and last < first:
+            raise SettingsError(f"source '{self.id}': --to is {_named(last)}, before the first hour, {_named(first)}.")
         if last > closed:
             _logger.warning("The hours after %s are not complete yet; they are left to a later pull.", _named(closed))
             last = closed
         return [first + _HOUR * number for number in range(max(0, int((last - first) / _HOUR) + 1))]
 
     def _hour(self, told: str, name: str) -> datetime:
+        found = _HOUR_TOLD.fullmatch(told.strip())
         try:
-            return datetime.strptime(told.replace("-", "").replace(":", "")[:11], "%Y%m%dT%H").replace(tzinfo=UTC)
+            if found:
+                return datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[misc, arg-type]
         except ValueError:
-            raise SettingsError(
-                f"source '{self.id}': '{name}' must be an hour in UTC, as in 2026-11-01T00, not {told!r}."
-            ) from None
+            pass
+        raise SettingsError(
+            f"source '{self.id}': '{name}' must be an hour in UTC, as in 2026-11-01T00, not {told[:40]!r}."
+        )
 
     async def _fetched(self, fetch: Fetcher, hour: datetime, file: IO[bytes]) -> bool:
         """Write the archive of an hour into a file, and return whether there is one."""
-        base = self.config.base_url or _BASES[self.config.region]
+        base = (self.config.base_url or _BASES[self.config.region]).rstrip("/")
         asked = {"start": hour.strftime("%Y%m%dT%H"), "end": hour.strftime("%Y%m%dT%H")}
         auth = (self.config.api_key, self.config.secret_key)
         async with fetch.stream("GET", base + _PATH, params=asked, auth=auth) as (answer, pieces):
             if answer.status == 200:
                 async for piece in pieces:
                     file.write(piece)
+                    if file.tell() > _LARGEST_ARCHIVE:
+                        raise FetchError(f"Amplitude's export of {_named(hour)} is too large: over 5 GB.")
                 return True
             words = b"".join([piece async for piece in pieces])[:500].decode("utf-8", "replace")
         if answer.status == 404:
@@ -180,31 +214,41 @@ class AmplitudeExport(Source):
         file.seek(0)
         try:
             archive = zipfile.ZipFile(file)
-        except zipfile.BadZipFile as error:
-            raise FetchError(f"The archive of an hour can't be read: {error}. It is cut off, or no zip.") from None
+        except _BROKEN as error:
+            message = f"The archive can't be opened: {_dotless(error)}. It is cut off, or no zip."
+            raise Refusal(Code.BAD_REQUEST, message) from None
         with archive:
             for entry in archive.infolist():
+                if entry.is_dir():
+                    continue
                 try:
-                    with archive.open(entry) as packed:
-                        yield from self._lines(packed, entry.filename)
-                except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
-                    yield Refusal(Code.BAD_REQUEST, f"{entry.filename} can't be read to its end: {error}.")
+                    packed = archive.open(entry)
+                except _BROKEN as error:
+                    yield Refusal(Code.BAD_REQUEST, f"{entry.filename} can't be read: {_dotless(error)}.")
+                    continue
+                with packed:
+                    yield from self._lines(packed, entry.filename)
 
-    def _lines(self, packed: IO[bytes], place: str) -> Iterator[Found]:
-        head = packed.read(2)
-        packed.seek(0)
-        with gzip.open(packed) if head == b"\x1f\x8b" else packed as lines:
-            number = 0
-            while line := lines.readline(_LONGEST_LINE):
-                number += 1
-                where = f"{place}, line {number}" if place else f"line {number}"
-                if not line.strip():
-                    continue
-                try:
-                    told = decoded(line)
-                except Refusal as refusal:
-                    yield Refusal(refusal.reason.code, f"{where}: {refusal.reason.message}", refusal.reason.path)
-                    continue
+    def _lines(self, file: IO[bytes], place: str) -> Iterator[Found]:
+        """Yield the events of a file of lines, packed or not, and a refusal where it can't be read any further."""
+        lines = _numbered(file)
+        number = 0
+        while True:
+            try:
+                number, line = next(lines)
+            except StopIteration:
+                return
+            except _BROKEN as error:
+                name = place or "The payload"
+                message = f"{name} can't be read behind line {number}: {_dotless(error)}. It is damaged or cut off."
+                yield Refusal(Code.BAD_REQUEST, message)
+                return
+            where = f"{place}, line {number}" if place else f"line {number}"
+            try:
+                told = _told(line)
+            except Refusal as refusal:
+                yield Refusal(refusal.reason.code, f"{where}: {refusal.reason.message}", refusal.reason.path)
+            else:
                 yield from self._exported(told, "", where)
 
     def _exported(self, told: Any, path: str, where: str) -> Iterator[Found]:
@@ -222,7 +266,7 @@ class AmplitudeExport(Source):
         kind = told.get("event_type")
         if not isinstance(kind, str) or not kind:
             raise Refusal(Code.EVENT_NOT_DEFINED, "The event has no `event_type`.", f"{path}/event_type")
-        if kind.startswith("$") and not (kind == "$identify" and self.config.include_identify):
+        if kind in _NOT_EVENTS and not (kind == "$identify" and self.config.include_identify):
             return None
         event = {
             "type": "identify" if kind == "$identify" else "track",
@@ -245,7 +289,7 @@ class AmplitudeExport(Source):
         chosen = {name: of_user.get(name, told.get(name)) for name in self.config.property_fields}
         return {
             **{name: value for name, value in chosen.items() if value is not None},
-            **_object(told, "event_properties", path),
+            **_with_revenue(_object(told, "event_properties", path)),
         }
 
 
@@ -253,12 +297,53 @@ def _named(hour: datetime) -> str:
     return hour.strftime("%Y-%m-%dT%H")
 
 
+def _dotless(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _unpacking(file: IO[bytes]) -> IO[bytes]:
+    """Return the file from its start, unpacked if it is gzip."""
+    file.seek(0)
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[return-value]
+
+
+def _first(file: IO[bytes]) -> bytes:
+    """Return the first byte that is no blank; nothing when there is none near the start, or it can't be read."""
+    try:
+        return _unpacking(file).read(4096).lstrip()[:1]
+    except _BROKEN:
+        return b""
+
+
+def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank with their numbers; of one that is too long, the beginning."""
+    lines = _unpacking(file)
+    number = 0
+    while line := lines.readline(_LONGEST_LINE):
+        number += 1
+        rest = line
+        while len(rest) == _LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = lines.readline(_LONGEST_LINE)
+        if line.strip():
+            yield number, line
+
+
+def _told(line: bytes) -> Any:
+    if len(line) == _LONGEST_LINE:
+        raise Refusal(Code.BODY_TOO_LARGE, f"The line has more than {_LONGEST_LINE:,} bytes.")
+    if line.startswith(b"\x1f\x8b"):
+        raise Refusal(Code.BAD_REQUEST, "The line is no JSON.")
+    return decoded(line)
+
+
 def _why(status: int) -> str:
     reasons = {
-        400: "an hour of more than 4 GB can't be exported (HTTP 400).",
-        401: "it refused the keys (HTTP 401).",
-        403: "it refused the keys (HTTP 403).",
-        504: "the hour is too large, or Amplitude too slow (HTTP 504).",
+        400: "it refused the hour, which is the least that can be asked for; over 4 GB are too much (HTTP 400).",
+        401: "it refused the keys; compare api_key, secret_key and region (HTTP 401).",
+        403: "it refused the keys; compare api_key, secret_key and region (HTTP 403).",
+        504: "the hour is too large, or Amplitude too slow; try again later (HTTP 504).",
     }
     return reasons.get(status, f"it answered HTTP {status}.")
 
@@ -268,10 +353,11 @@ def _ids(told: Mapping[str, Any], path: str) -> dict[str, str]:
     found = {}
     for name, key in (("user_id", "userId"), ("device_id", "anonymousId")):
         value = told.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if isinstance(value, str) and value:
-            found[key] = value
+        if value is None or value == "":
+            continue
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise Refusal(Code.FIELD_INVALID, f"`{name}` must be a text.", f"{path}/{name}")
+        found[key] = str(value)
     if not found:
         raise Refusal(Code.NO_USER_ANON_ID, "The event has neither a `user_id` nor a `device_id`.", path)
     return found
@@ -283,23 +369,36 @@ def _message_id(told: Mapping[str, Any]) -> str:
         value = told.get(name)
         if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID:
             return value
-    return hashlib.sha256(repr(sorted(told.items(), key=lambda one: one[0])).encode("utf-8", "replace")).hexdigest()[
-        :32
-    ]
+    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:32]
 
 
 def _time(told: Mapping[str, Any], path: str) -> str:
-    """Return the time of an event: UTC, with up to six digits of a second, of which three are kept."""
+    """Return the time of an event: UTC, with six digits of a second, of which three are kept."""
     for name in ("event_time", "client_event_time", "server_received_time", "server_upload_time"):
         value = told.get(name)
         if value is None:
             continue
-        try:
-            time = datetime.fromisoformat(str(value)).replace(tzinfo=UTC)
-        except ValueError:
-            raise Refusal(Code.TIMESTAMP_INVALID, f"`{name}` is no time.", f"{path}/{name}") from None
+        time = _instant(value)
+        if time is None:
+            raise Refusal(Code.TIMESTAMP_INVALID, f"`{name}` is no time as exports have it.", f"{path}/{name}")
         return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     raise Refusal(Code.TIMESTAMP_INVALID, "The event has no `event_time`.", f"{path}/event_time")
+
+
+def _instant(value: Any) -> datetime | None:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _with_revenue(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties, and those of a revenue event also under the names that other vendors know."""
+    found = {name: properties[f"${name}"] for name in _REVENUE if properties.get(f"${name}") is not None}
+    return {**found, **properties}
 
 
 def _object(told: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
@@ -315,13 +414,12 @@ def _context(told: Mapping[str, Any], path: str) -> dict[str, Any]:
     context: dict[str, Any] = {"library": {"name": "amplitude-export"}}
     for name, place in _CONTEXT.items():
         value = told.get(name)
-        if value in (None, ""):
+        if value is None or value == "" or not isinstance(value, str | int | float):
             continue
         if len(place) == 1:
             context[place[0]] = str(value)
         else:
-            number = place[1] in ("latitude", "longitude") and isinstance(value, int | float)
-            context.setdefault(place[0], {})[place[1]] = value if number else str(value)
+            context.setdefault(place[0], {})[place[1]] = value if place[0] == "location" else str(value)
     traits = _object(told, "user_properties", path)
     if traits:
         context["traits"] = traits
