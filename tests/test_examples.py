@@ -29,6 +29,9 @@ def test_the_example_events_are_passed_on(vendor: str, tmp_path: Path) -> None:
         done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     assert "example-write-key" not in done.output
+    assert "page\n          → POST batch: user 0b7d2f9e-4c55-4f0a-b1c6-93e8a7d65f12\n" in done.output, (
+        "a visitor without a user id"
+    )
     ids = re.findall(r'"messageId": ?"([^"]+)"', EVENTS.read_text(encoding="utf-8"))
     arrived = [event["messageId"] for event in simulator.events]
     assert arrived == [one for one in ids if one in arrived]

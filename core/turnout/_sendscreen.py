@@ -147,7 +147,7 @@ def _item_name(data: bytes) -> str:
     for key in ("event_type", "event", "eventTypeId", "group_value", "global_user_id", "name"):
         if isinstance(item.get(key), str):
             return str(item[key])
-    users = (item.get(key) for key in ("user_id", "userId", "user", "device_id", "key"))
+    users = (item.get(key) for key in ("user_id", "userId", "user", "device_id", "anonymousId", "key"))
     if user := next(filter(None, users), None):
         return f"user {user}"
     return next((value for value in item.values() if isinstance(value, str)), "?")
