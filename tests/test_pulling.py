@@ -260,3 +260,15 @@ def test_a_key_that_no_header_can_hold_is_told_without_the_key(bench: Any) -> No
         asyncio.run(main(url))
     assert "key-77" not in str(caught.value)
     assert patient.waits == []
+
+
+def test_an_answer_without_an_end_is_cut_off() -> None:
+    """Nobody's memory is filled by a vendor."""
+
+    async def main() -> Any:
+        async with Fetcher(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * 500))) as fetch:
+            assert len((await fetch.get("https://vendor.example/a", most=500)).body) == 500
+            return await fetch.get("https://vendor.example/a", most=499)
+
+    with pytest.raises(FetchError, match="more than 499 bytes"):
+        asyncio.run(main())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,6 +33,8 @@ from turnout.source import Checkpoint, Found, Source, stamped
 from turnout.strictjson import load_object
 
 __all__ = ["Accepting", "Delivering", "Pulled", "Sink", "StateFile", "pull", "pull_async"]
+
+_logger = logging.getLogger("turnout")
 
 Sink = Callable[[list[dict[str, Any]]], object]
 """Takes events and returns when they are safe; it may be asynchronous."""
@@ -136,7 +139,8 @@ class _Run:
         except TurnoutError:
             raise
         except Exception as error:
-            raise self._error(f"it raised {type(error).__name__}: {error}") from error
+            _logger.debug("The traceback:", exc_info=True)
+            raise self._error(f"it raised {type(error).__name__}: {error}") from None
 
     def _error(self, what: str) -> FetchError:
         return FetchError(

@@ -27,6 +27,7 @@ _CONNECTIONS = 5
 _LONG = 100_000
 """Bytes whose compression takes longer (half a millisecond) than to hand them to a thread."""
 _LONGEST_ANSWER = 1_000_000
+_LONGEST_FETCHED = 64_000_000
 
 
 Transport = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
@@ -137,6 +138,10 @@ def backoff(attempts: int) -> float:
     return random.uniform(0, min(LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempts, 30)))  # noqa: S311
 
 
+class _BrokenOff(FetchError):
+    """A body that did not come to its end."""
+
+
 class Fetcher:
     """What a source asks vendors with, in `pull`; use it with `async with`.
 
@@ -173,21 +178,28 @@ class Fetcher:
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
-    async def get(self, url: str, **given: Any) -> Answer:
-        """Return the answer to a GET; `given` is httpx's: `params`, `headers`, `auth`. Raises `FetchError`.
+    async def get(self, url: str, *, most: int = _LONGEST_FETCHED, **given: Any) -> Answer:
+        """Return the answer to a GET; `given` is httpx's: `params`, `headers`, `auth`.
 
-        What the status means is the source's affair. A body that breaks off is asked for again.
+        What the status means is the source's affair. A body that breaks off is asked for again. Raises `FetchError`,
+        also for a body of more than `most` bytes.
         """
         for left in reversed(range(self._attempts)):
             async with self.stream("GET", url, **given) as (answer, pieces):
                 try:
-                    body = b"".join([piece async for piece in pieces])
-                except FetchError:
+                    return Answer(answer.status, answer.headers, await self._whole(pieces, url, most))
+                except _BrokenOff:
                     if not left:
                         raise
-                    continue
-                return Answer(answer.status, answer.headers, body)
         raise AssertionError("unreachable")
+
+    async def _whole(self, pieces: AsyncIterator[bytes], url: str, most: int) -> bytes:
+        body = bytearray()
+        async for piece in pieces:
+            body += piece
+            if len(body) > most:
+                raise self._error(url, f"hands out more than {most:,} bytes at a time")
+        return bytes(body)
 
     @asynccontextmanager
     async def stream(self, method: str, url: str, **given: Any) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
@@ -204,7 +216,7 @@ class Fetcher:
             async for piece in response.aiter_bytes():
                 yield piece
         except httpx.HTTPError as error:
-            raise self._error(url, _fault("broke off", error, self._timeout)) from None
+            raise _BrokenOff(str(self._error(url, _fault("broke off", error, self._timeout)))) from None
 
     async def _answered(self, method: str, url: str, given: dict[str, Any]) -> httpx.Response:
         auth = given.pop("auth", None)

@@ -17,6 +17,7 @@ is and whatever the plugin does.
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,6 +49,8 @@ __all__ = [
     "unpacked",
     "wanted",
 ]
+
+_logger = logging.getLogger("turnout")
 
 Payload = bytes | str | Mapping[str, Any] | list[Any]
 """What a source reads: a text as it came (also gzip), or what it says when it is decoded."""
@@ -181,6 +184,7 @@ def events_of(source: Source, payload: Payload) -> Iterator[Found]:
     except Refusal as refusal:
         yield refusal
     except Exception as error:
+        _logger.debug("The traceback:", exc_info=True)
         message = f"The source '{source.id}' raised {type(error).__name__} at this payload: {error}"
         yield Refusal(Code.PLUGIN_RAISED, redact(message, source.config.secret_values))
 
