@@ -16,7 +16,7 @@ import click
 from platform_page import platforms_page
 
 import turnout
-from turnout import config, filters, reasons, settings, testing
+from turnout import config, explanation, filters, lineage, reasons, settings, specimens, testing
 from turnout.cli import main as command_line
 from turnout.destination import load_destination
 from turnout.docs import DestinationDoc, EndpointDoc, FieldDoc, RuleDoc, destination_page
@@ -155,7 +155,7 @@ def _json_type(hint: str) -> str:
 def python_page() -> str:
     """Return the page of public names."""
     parts = ["# Public names", "All under semantic versioning. `help(turnout.Dispatcher)` tells more."]
-    for module in (turnout, settings, testing, strategies):
+    for module in (turnout, settings, explanation, lineage, specimens, testing, strategies):
         rows = [(f"`{name}`", _first_line(module, name)) for name in module.__all__ if name != "__version__"]
         parts += [f"## {module.__name__}", table(("name", "what it is"), rows)]
     return "\n\n".join(parts) + "\n"

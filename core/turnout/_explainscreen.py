@@ -119,7 +119,7 @@ class Screen:
         self._say(f"Sent or not: {_listed(one.deciding) or 'always'}")
         self._witnesses(one.deciding)
         for edge in one.added[:_LISTED]:
-            self._say(f"Another item of the rule {_plain(edge.target.rule)}: {_listed([edge])}")
+            self._say(f"Not made: an item of the rule {_plain(edge.target.rule)}: {_listed([edge])}")
         if one.unread:
             self._say(f"Nothing reads: {', '.join(map(_plain, one.unread))}")
         if one.unstable:
@@ -194,10 +194,16 @@ def _named(source: Source) -> str:
 
 def _witness(edge: Edge) -> str:
     target = edge.target
-    place = target.path or {"event": "the event", "key": "the idempotency key"}.get(target.part, f"the {target.part}")
+    place = target.path or ("the idempotency key" if target.part == "key" else f"the {target.part}")
     given = f", given {', '.join(map(_change, edge.given))}" if edge.given else ""
     changed = f"{_named(edge.source)}{given}: {_short(edge.before)} -> {_short(edge.after)}"
+    if target.part == "event":
+        return f"{changed} makes it {_became(edge.output_before)} -> {_became(edge.output_after)}"
     return f"{changed} makes {_plain(place)} {_short(edge.output_before)} -> {_short(edge.output_after)}"
+
+
+def _became(about: dict[str, Any]) -> str:
+    return f"{about['outcome']} \\[{about['code']}]" if "code" in about else str(about["outcome"])
 
 
 def _change(change: Change) -> str:

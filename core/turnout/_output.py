@@ -361,8 +361,11 @@ def _leaves(value: Any) -> set[Any]:
 
 
 def request_of(endpoint: BoundEndpoint) -> dict[str, Any]:
-    """Return what surrounds the items of an endpoint, by JSON Pointer: method, URL, headers, and body without items."""
-    envelope = endpoint.envelope
+    """Return what surrounds the items of an endpoint, by JSON Pointer: method, URL, headers, and body without items.
+
+    What URL and body take from an item is one of its fields; in the URL its name stands for it.
+    """
+    envelope = msgspec.structs.replace(endpoint.envelope, field="", left_out=frozenset())
     body = envelope.decode(envelope.join([_ENCODED_ITEMS]))
     whole = {"method": endpoint.method, "url": endpoint.target, "headers": endpoint.sent_headers, "body": body}
     return {pointer(path): value for path, value in fields_of(whole) if value != _ITEMS}

@@ -20,12 +20,12 @@ from turnout.event import CALL_TYPES
 from turnout.lineage import Change, Remedy, Source
 from turnout.mapping import quietly
 from turnout.plan import Plan
-from turnout.reasons import Outcome
+from turnout.reasons import Code, Outcome
 from turnout.specimens import specimen
 
 __all__ = ["remedy"]
 
-_GATES = ("integration_disabled", "handled_on_device")
+_GATES = (Code.INTEGRATION_DISABLED, Code.HANDLED_ON_DEVICE)
 _MOST_STEPS = 12
 """How many first changes of two are gone on from at most."""
 _MOST_PAIRS = 1500
@@ -52,8 +52,14 @@ def remedy(trial: Trial) -> Remedy | None:
         found, others, steps = _single(trial, base)
         if found is not None:
             return _told(trial, [found], others)
-        pair = _further(trial, steps) or (_pair_of_settings(trial) if trial.accepted else [])
+        pair = _further(trial, steps) or (_pair_of_settings(trial) if _by_settings(base.plan) else [])
         return _told(trial, pair, []) if pair else None
+
+
+def _by_settings(plan: Plan) -> bool:
+    """Return whether settings can have a part in it that an event isn't sent."""
+    supported = plan.reason is None or plan.reason.code is not Code.CALL_TYPE_UNSUPPORTED
+    return plan.event is not None and supported
 
 
 def _single(trial: Trial, base: Output) -> tuple[_Step | None, list[_Step], list[_Step]]:
@@ -63,7 +69,8 @@ def _single(trial: Trial, base: Output) -> tuple[_Step | None, list[_Step], list
     for step in _changes(trial, base.plan):
         output = trial.output(step.text, step.destination)
         if output.plan.outcome is not Outcome.PLANNED:
-            steps.setdefault(output.state, step)
+            if output.plan.event is not None or base.plan.event is None:  # else it is worse than before
+                steps.setdefault(output.state, step)
         elif step.change.source not in sending and _holds(trial, step):
             sending[step.change.source] = step
     del steps[base.state]
@@ -116,10 +123,10 @@ def _pair_of_settings(trial: Trial) -> list[_Step]:
 
 def _changes(trial: Trial, plan: Plan) -> Iterator[_Step]:
     """Yield every single change, the likeliest first."""
-    code, path = (plan.reason.code.value, plan.reason.path) if plan.reason else ("", None)
+    code, path = (plan.reason.code, plan.reason.path) if plan.reason else (None, None)
     if code in _GATES:
         yield from _gate_opened(trial)
-    if plan.event is not None or trial.accepted:
+    if plan.event is not None:
         yield from (_by_setting(one, trial.payload.text) for one in variants(trial.destination))
     yield from _event_changes(trial, path)
 

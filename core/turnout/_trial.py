@@ -59,15 +59,6 @@ class Trial:
         """Return the same, ready to be compared."""
         return Output(self.plan(text, destination))
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the event fits the common spec."""
-        try:
-            self.event(self.payload.text)
-        except Refusal:
-            return False
-        return True
-
     def otherwise(self, **changed: Any) -> Trial:
         """Return the same trial with another `destination`, `value`, `now`, `message_id` or `carried`."""
         kept = {name: getattr(self, name) for name in ("destination", "now", "message_id", "carried")}

@@ -8,10 +8,11 @@ The answer is complete for this set of changes:
 
 * Every value of the event, each object and list included, is deleted. A text becomes another of the same form (other
   letters and digits; a time another time; the scheme of an address and the names of its parameters stay), the same
-  with other digits, the same in capitals or small letters, `""`, and a numeric text (a numeric one becomes words). A number becomes another, 0, one of the
-  other sign, and one with a fraction (a fraction a whole one). A boolean becomes the other. In a list two elements
-  change places, and the first stands there twice. What is null or empty becomes something. `type` becomes each call
-  type, `context.library.name` that of each platform, and `integrations` gets `"All": false`.
+  with other digits, the same in capitals or small letters, `""`, and a numeric text (a numeric one becomes words). A
+  number becomes another, 0, one of the other sign, and one with a fraction (a fraction a whole one). A boolean becomes
+  the other. In a list two elements change places, and the first stands there twice. What is null or empty becomes
+  something. `type` becomes each call type, `context.library.name` that of each platform, and `integrations` gets
+  `"All": false`.
 * Every setting: each other choice; the other of a flag; a number two others and its bounds; a text another and `""`; a
   list without each entry, with a new word, and with keys that the event has (a text and a number of its properties and
   of its traits); an object without each entry, with other values, and with new entries. What the schema refuses is
@@ -53,15 +54,18 @@ __all__ = [
     "DERIVED",
     "Change",
     "Edge",
-    "Lineage",
     "Remedy",
     "Source",
     "Target",
     "applied",
-    "trace",
 ]
 
-COPIED, DERIVED, CONDITION = "copied", "derived", "condition"
+COPIED = "copied"
+"""The kind of an edge whose output is the value itself, or a text that contains it."""
+DERIVED = "derived"
+"""The kind of an edge whose output changes with the value."""
+CONDITION = "condition"
+"""The kind of an edge whose output is there or not because of the value."""
 
 
 class Source(msgspec.Struct, frozen=True, order=True):
