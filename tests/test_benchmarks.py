@@ -186,6 +186,18 @@ def test_the_benchmark_of_diff_runs_and_writes_its_figures(tmp_path: Path) -> No
     assert shares == {("nothing changes", 0), ("one event in ten changes", 0.1), ("every event changes", 1)}
 
 
+def test_the_benchmark_of_explain_runs_and_writes_its_figures(tmp_path: Path) -> None:
+    """It explains tracks of some sixty values, and orders."""
+    written = tmp_path / "figures.json"
+    done = run("benchmarks/explain.py", "--quick", "--json", str(written))
+    assert done.returncode == 0, done.stderr.decode()
+    track, order = json.loads(written.read_bytes())
+    assert (track["kind"], order["kind"]) == ("track", "order")
+    assert 60 <= track["values"] < order["values"]
+    assert track["edges"] > 60
+    assert 0 < track["median"] <= track["p95"]
+
+
 def run(*command: str) -> subprocess.CompletedProcess[bytes]:
     """Run one of the scripts as a person would, from the root of the project."""
     return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, env=dict(os.environ))
