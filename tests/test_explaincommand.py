@@ -178,6 +178,26 @@ def test_sessions_are_kept_from_line_to_line(run: Run, home: Path) -> None:
     assert {"inputs": "new_session", "kind": "condition"} in second["from"]
 
 
+def test_a_setting_that_moves_many_fields_is_told_once(run: Run, home: Path) -> None:
+    """Below the table of the item, not at each of its fields."""
+    traits = {f"trait_{number}": f"value {number}" for number in range(9)}
+    event = {"type": "identify", "messageId": "message-8", "userId": "user-9", "traits": traits}
+    lines = [" ".join(line.split()) for line in run(given=[event]).stdout.splitlines()]
+    assert "/user_properties/trait_5 value 5 /traits/trait_5" in lines
+    (many,) = (
+        number for number, line in enumerate(lines) if line.startswith("many of these fields: setting traits_to_")
+    )
+    assert "traits_to_set_once" in " ".join(lines[many:])
+    assert "traits_to_set_once" not in " ".join(lines[:many])
+
+
+def test_backslashes_and_brackets_are_shown_as_they_are(run: Run) -> None:
+    """Nothing of an event is taken for markup."""
+    event = {**SOLD, "properties": {"path\\": "C:\\", "[b]": "[/b]\\[c]"}}
+    told = " ".join(run(given=[event]).stdout.split())
+    assert "/event_properties/path\\ C:\\ /properties/path\\ /event_properties/[b] [/b]\\[c] /properties/[b]" in told
+
+
 def test_a_terminal_is_not_moved_by_an_event(run: Run) -> None:
     """Control characters and markup of keys and values are shown, not obeyed."""
     event = {**SOLD, "properties": {"a\x1b[2Jb[bold]": "\x1b]0;title\x07[red]x", "[/]": 1}}

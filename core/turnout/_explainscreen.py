@@ -9,9 +9,9 @@ from typing import Any
 import click
 from msgspec import UNSET
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from turnout import _json
 from turnout.explanation import ExplainedItem, Explanation, Field
@@ -46,10 +46,10 @@ class Screen:
         if self.shown:
             self.console.print()
         self.shown += 1
-        self._say(f"[bold]{_plain(one.message_id or 'An event')}[/] at {_plain(one.destination)}: {_outcome(one)}")
+        self._say((_plain(one.message_id or "An event"), "bold"), f" at {_plain(one.destination)}: {_outcome(one)}")
         if one.reason is not None:
             place = f" ({one.reason.path})" if one.reason.path else ""
-            self._say(_plain(one.reason.message + place), 2)
+            self._say(_plain(one.reason.message + place), indent=2)
         for item in one.items:
             self._item(item)
         self._requests(one)
@@ -63,21 +63,22 @@ class Screen:
             self.console.print()
             self._say(_LEGEND)
 
-    def _say(self, text: str, indent: int = 0) -> None:
-        self.console.print(Padding(text, (0, 0, 0, indent), expand=False))
+    def _say(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
+        """Write a line of texts, some of them with a style."""
+        self.console.print(Padding(Text.assemble(*parts), (0, 0, 0, indent), expand=False))
 
     def _item(self, item: ExplainedItem) -> None:
         number = f" {item.number}" if item.number > 1 else ""
         self.console.print()
-        self._say(f"[bold]{_plain(item.endpoint)}[/], rule {_plain(item.rule)}{number}")
+        self._say((_plain(item.endpoint), "bold"), f", rule {_plain(item.rule)}{number}")
         whole = _widespread(item)
         self._table([*item.fields, *([item.key] if item.key else [])], whole, len(item.fields))
         for label, part in (("made or not", "item"), ("where it goes", "endpoint")):
             edges = [edge for edge in item.edges if edge.target.part == part]
             if edges:
-                self._say(f"{label}: {_listed(edges)}", 2)
+                self._say(f"{label}: {_listed(edges)}", indent=2)
         if whole:
-            self._say(f"many fields: {', '.join(_named(one) for one in whole)}", 2)
+            self._say(f"many of these fields: {', '.join(_named(one) for one in whole)}", indent=2)
         self._witnesses([*item.edges, *item.absent])
         self._could_have(item, whole)
 
@@ -91,7 +92,9 @@ class Screen:
         for number, field in enumerate(fields):
             edges = [edge for edge in field.edges if edge.source not in whole]
             name = field.path or ("(the item)" if number < keyed else "(idempotency key)")
-            table.add_row(_plain(name), _value(field.value), "\n".join(_sources(edges)) or "[dim]always[/]")
+            without = "settings, see below" if field.edges else "always"
+            sources = Text("\n".join(_sources(edges))) if edges else Text(without, "dim")
+            table.add_row(Text(_plain(name)), Text(_value(field.value)), sources)
         self.console.print(Padding(table, (0, 0, 0, 2)))
         self._witnesses(edge for field in fields for edge in field.edges)
 
@@ -102,13 +105,13 @@ class Screen:
                 absent.setdefault(edge.target.path, []).append(edge)
         lines = [f"{_plain(path)}: {_listed(edges)}" for path, edges in absent.items()]
         for line in _some(lines):
-            self._say(f"not there: {line}", 2)
+            self._say(f"not there: {line}", indent=2)
 
     def _requests(self, one: Explanation) -> None:
         for request in one.requests:
             fields = [field for field in request.fields if field.edges or field.path == "/url"]
             self.console.print()
-            self._say(f"[bold]request to {_plain(request.endpoint)}[/]")
+            self._say((f"request to {_plain(request.endpoint)}", "bold"))
             self._table(fields, (), len(fields))
 
     def _rest(self, one: Explanation) -> None:
@@ -128,24 +131,24 @@ class Screen:
     def _witnesses(self, edges: Iterable[Edge]) -> None:
         if self.witness:
             for edge in edges:
-                self._say(f"[dim]{_witness(edge)}[/]", 4)
+                self._say((_witness(edge), "dim"), indent=4)
 
     def _remedy(self, one: Explanation) -> None:
         if one.remedy is None:
             if one.edges:  # it could be read
-                self._say("No single change, and no two settings, would send it.", 2)
+                self._say("No single change, and no two settings, would send it.", indent=2)
             return
-        self._say(f"It would be sent with {' and '.join(map(_change, one.remedy.changes))}:", 2)
+        self._say(f"It would be sent with {' and '.join(map(_change, one.remedy.changes))}:", indent=2)
         for request in one.remedy.requests:
             rules = ", ".join(dict.fromkeys(request["rules"]))
             text = _json.compact(request["body"]).decode()
-            self._say(f"{_plain(request['endpoint'])}, rule {_plain(rules)}: {_plain(text)}", 4)
+            self._say(f"{_plain(request['endpoint'])}, rule {_plain(rules)}: {_plain(text)}", indent=4)
         if one.remedy.others:
-            self._say(f"or with {', or '.join(_some([_change(other) for other in one.remedy.others]))}", 2)
+            self._say(f"or with {', or '.join(_some([_change(other) for other in one.remedy.others]))}", indent=2)
 
 
 def _outcome(one: Explanation) -> str:
-    return f"{one.outcome.value}" + (f" \\[{one.reason.code.value}]" if one.reason else "")
+    return f"{one.outcome.value}" + (f" [{one.reason.code.value}]" if one.reason else "")
 
 
 def _widespread(item: ExplainedItem) -> list[Source]:
@@ -203,7 +206,7 @@ def _witness(edge: Edge) -> str:
 
 
 def _became(about: dict[str, Any]) -> str:
-    return f"{about['outcome']} \\[{about['code']}]" if "code" in about else str(about["outcome"])
+    return f"{about['outcome']} [{about['code']}]" if "code" in about else str(about["outcome"])
 
 
 def _change(change: Change) -> str:
@@ -233,5 +236,5 @@ def _some(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return text without what moves a terminal's cursor, whose brackets rich doesn't take for markup."""
-    return escape("".join(one if one.isprintable() else "?" for one in text))
+    """Return text without what moves a terminal's cursor."""
+    return "".join(one if one.isprintable() else "?" for one in text)
