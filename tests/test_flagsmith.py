@@ -29,6 +29,7 @@ from turnout_segment.simulator import SegmentSimulator
 from turnout_sources.flagsmith import Flagsmith
 from turnout_sources.flagsmith_simulator import DEMO_KEY, Feature, FlagsmithSimulator, Integration
 
+CASES = Path(__file__).parent / "cases"
 USER = "development_user_123456"
 
 
@@ -386,6 +387,20 @@ def test_rudderstack_gets_what_flagsmith_would_send() -> None:
     assert (mine["type"], mine["userId"]) == (call["type"], call["userId"])
     assert mine["traits"] == mine["context"]["traits"] == call["context"]["traits"]
     assert mine["traits"] == {"font size": "12", "off": False, "zero": True, "empty": True, "null": True}
+
+
+@pytest.mark.parametrize(
+    ("vendor", "rule"), [("amplitude", "not_null"), ("segment", "not_null"), ("rudderstack", "truthy")]
+)
+def test_the_cases_of_the_destinations_are_what_the_source_reads(vendor: str, rule: str) -> None:
+    """Each destination has a case with an identity of Flagsmith: its event is one that the source makes."""
+    flags = [["font size", True, "12"], ["banner", True, "Welcome back"], ["off", False, "hidden"]]
+    flags += [["zero", True, 0], ["empty", True, ""], ["bare", True, None]]
+    [event] = events_of(Flagsmith({"value_rule": rule}, id="flags"), {"identifier": USER, "flags": flags})
+    assert isinstance(event, dict)
+    case = json.loads((CASES / vendor / "flagsmith_identity.json").read_text(encoding="utf-8"))["event"]
+    assert {key: case[key] for key in event} == event
+    assert case.keys() - event.keys() == {"messageId", "timestamp"}
 
 
 def test_a_name_that_looks_like_an_operation_is_a_property_at_amplitude() -> None:
