@@ -191,10 +191,10 @@ def runs(process: int) -> bool:
         return False
 
 
-def memory(process: int) -> float:
-    """Return the memory that a process has in use now, in MB."""
+def memory(process: int, what: str) -> float:
+    """Return the memory that a process has in use now (`VmRSS`), or had at most (`VmHWM`), in MB."""
     told = Path(f"/proc/{process}/status").read_text()
-    return int(told.split("VmRSS:")[1].split()[0]) / 1024
+    return int(told.split(f"{what}:")[1].split()[0]) / 1024
 
 
 def track(number: object, **given: Any) -> dict[str, Any]:

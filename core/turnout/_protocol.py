@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from turnout.gatewaymetrics import Tally
 from turnout.settings import Config
 
 __all__ = ["limited"]
@@ -25,13 +27,12 @@ _QUEUED = 16
 """Requests that may wait on a connection for the answer to one before them."""
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _IGNORED = b"\r\nignored:"
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""Closing a socket with this tells the client at once, and leaves nothing unsent in the kernel."""
 
 
-def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpToolsProtocol]:
-    """Return a protocol with the limits of the section `[gateway]`.
-
-    `refused` is called with each status that it answers by itself.
-    """
+def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
+    """Return a protocol with the limits of the section `[gateway]`; it counts connections and what it answers."""
     most = int(settings.max_header_bytes)
     head_seconds, body_seconds, idle_seconds = settings.head_seconds, settings.body_seconds, settings.idle_seconds
 
@@ -40,6 +41,7 @@ def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpTool
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            tally.connections += 1
             self._place = _HEAD
             self._size = self._begun = 0
             self._late = self.loop.call_later(head_seconds, self._refuse, 408)
@@ -47,6 +49,7 @@ def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpTool
             self._running: RequestResponseCycle | None = None
 
         def connection_lost(self, exc: Exception | None) -> None:
+            tally.connections -= 1
             self._late.cancel()
             self.resume_writing()
             if self._running:  # which is not the last one, when requests are queued
@@ -98,11 +101,11 @@ def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpTool
 
         def on_headers_complete(self) -> None:
             self._late.cancel()
-            self._place, self._size = _BODY, 0
             if len(self.pipeline) >= _QUEUED:
-                self.transport.abort()
+                self._cut()
             if not self.transport.is_closing():
                 super().on_headers_complete()
+            self._place, self._size = _BODY, 0
 
         def on_body(self, body: bytes) -> None:
             # What is around a body may be as long as the body itself, and a little more.
@@ -123,19 +126,19 @@ def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpTool
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self.transport.is_closing():  # closing waits until everything is read
-                self._late = self.loop.call_later(body_seconds, self.transport.abort)
+                self._late = self.loop.call_later(body_seconds, self._cut)
             elif self._place is _BODY and self.cycle.response_complete:
                 # Reading on for a while lets the client see its answer, which a reset would take from it.
-                self._late = self.loop.call_later(idle_seconds, self.transport.abort)
+                self._late = self.loop.call_later(idle_seconds, self._cut)
 
         def timeout_keep_alive_handler(self) -> None:
             if self.transport.get_write_buffer_size():
-                self.transport.abort()  # closing would wait for a client that doesn't read
+                self._cut()  # closing would wait for a client that doesn't read
             super().timeout_keep_alive_handler()
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._stuck = self._stuck or self.loop.call_later(body_seconds, self.transport.abort)
+            self._stuck = self._stuck or self.loop.call_later(body_seconds, self._cut)
 
         def resume_writing(self) -> None:
             if self._stuck:
@@ -146,14 +149,19 @@ def limited(settings: Config, refused: Callable[[int], object]) -> type[HttpTool
         def send_400_response(self, msg: str) -> None:
             self._refuse(400)
 
+        def _cut(self) -> None:
+            transport: Any = self.transport
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            transport.abort()
+
         def _refuse(self, status: int) -> None:
             """Close the connection, with an answer where the client waits for one to what it is sending."""
             transport: Any = self.transport
             if transport.is_closing():
                 return
-            refused(status)
+            tally.requests[status] += 1
             if transport.get_write_buffer_size():
-                transport.abort()
+                self._cut()
             elif self._may_answer():
                 transport.write(_ANSWER % (status, _WORDS[status]))
             if self._running:

@@ -180,9 +180,9 @@ class Gateway:
             self.tally.refused(refusal.reason.code)
             return self._refused(refusal.reason)
         bad = call.refusal if isinstance(call, Single) else None
-        if bad and not source and not call.write_key and bad.reason.code in _UNREADABLE:
-            self.tally.refused(bad.reason.code)  # what can't be read may hold the key
-            return Answer(400, _told(bad.reason))
+        if bad and not source and not call.write_key and bad.code in _UNREADABLE:
+            self.tally.refused(bad.code)  # what can't be read may hold the key
+            return Answer(400, _told(bad))
         source = source or self._source(call.write_key, token)
         client = scope.get("client")
         return await self._kept(call, source, ipv4(client[0] if client else None))

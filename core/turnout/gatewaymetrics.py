@@ -24,6 +24,8 @@ class Tally:
     """Counts of one gateway since it was started."""
 
     def __init__(self) -> None:
+        self.connections = 0
+        """Those that are open."""
         self.requests: Counter[int] = Counter()
         """By status; 0 stands for clients that went away."""
         self.events: Counter[tuple[str, str, str]] = Counter()
@@ -78,6 +80,7 @@ class GatewayCollector(Collector):
             events.add_metric(labels, times)
         yield from (requests, calls, events)
         yield from tally.seconds.collect()
+        yield GaugeMetricFamily("turnout_gateway_connections", "Connections that are open.", value=tally.connections)
         reading = self._gateway.reading_bytes
         yield GaugeMetricFamily("turnout_gateway_reading_bytes", "What has come of calls that are read.", value=reading)
         yield GaugeMetricFamily("turnout_gateway_waiting_bytes", "What waits to be kept.", value=acceptor.waiting_bytes)

@@ -99,13 +99,14 @@ class Single(Call):
         self.size, text = len(raw), raw.strip()
         if text[:1] == b"{" and text[-1:] == b"}" and len(text) > 2:
             text = text[:-1] + b',"type":"%b"}' % kind.encode()
-        self.refusal: Refusal | None = None
+        self.refusal: Reason | None = None
         """Why the event can't be accepted from anybody."""
         try:
             self._event = normaliser.event(text, arrival)
             self.write_key = self._event.write_key
         except Refusal as refusal:
-            self.refusal, self.write_key = refusal, _key_in(raw)
+            # Not the exception: it would hold on to the event, and through its traceback to itself.
+            self.refusal, self.write_key = refusal.reason, _key_in(raw)
 
     async def kept(self, source: HttpSource, address: str | None) -> Kept:
         """Return what the call leaves."""
@@ -113,7 +114,7 @@ class Single(Call):
         if self.refusal is None:
             _keep(kept, 0, self._event, source, address)
         else:
-            kept.refused.append(Refused(0, self.refusal.reason))
+            kept.refused.append(Refused(0, self.refusal))
         return kept
 
 

@@ -176,7 +176,7 @@ class Service:
         settings = self.settings
         return uvicorn.Config(
             app,
-            http=limited(settings, lambda status: self.gateway.tally.requests.update((status,))),
+            http=limited(settings, self.gateway.tally),
             loop="none",
             ws="none",
             lifespan="off",
