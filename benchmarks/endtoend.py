@@ -28,6 +28,7 @@ from typing import Any
 import generate
 
 from turnout import Dispatcher
+from turnout import _runtime as runtime
 from turnout.accepting import Acceptor, now_ms
 from turnout.config import DeliverSettings
 from turnout.deliver import Delivery
@@ -136,7 +137,13 @@ def delivered(log: Path, urls: Sequence[str], watched: Sequence[int]) -> dict[st
     pin()
     started = time.perf_counter()
     with closing(SqliteLog(log)) as opened:
-        return asyncio.run(_delivered(dispatcher(urls), opened, [f"a{number}" for number in watched], started))
+        found: dict[str, float] = {}
+
+        async def main() -> None:
+            found.update(await _delivered(dispatcher(urls), opened, [f"a{number}" for number in watched], started))
+
+        runtime.run(main())  # as `turnout deliver` does
+        return found
 
 
 async def _delivered(dispatch: Dispatcher, log: SqliteLog, watched: Sequence[str], started: float) -> dict[str, float]:

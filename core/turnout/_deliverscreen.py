@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from turnout import _runtime as runtime
 from turnout.deliver import Delivery
 from turnout.dispatcher import Dispatcher
 from turnout.log import SERVED, DeadQuery, Log, open_log
@@ -28,7 +29,7 @@ def run(dispatcher: Dispatcher, *, until_empty: bool, metrics_port: int | None, 
     try:
         before = log.count_dead(DeadQuery())
         with log.own(SERVED) if until_stdin_ends else nullcontext():
-            asyncio.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
+            runtime.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
         summary(log)
         return 1 if until_empty and log.count_dead(DeadQuery()) > before else 0
     finally:

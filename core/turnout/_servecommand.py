@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from turnout import _runtime as runtime
 from turnout.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
     from turnout.writekeys import WriteKeys
 
     try:
-        import uvloop
-
         from turnout.serving import Deliverer, Service, allow_files, check_alone, command, delivering
     except ImportError as error:
         raise ConfigError(f"turnout serve needs {error.name}: install turnout[server].") from None
@@ -74,8 +73,7 @@ def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
             deliverer = Deliverer(command(str(configuration.path)), lambda: delivering(log))
         gateway = Gateway(acceptor, keys, configuration.gateway, hooks=hooks)
         service = Service(gateway, configuration.gateway, deliverer)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(service))
+        runtime.run(_run(service))
 
 
 def _check_destinations(configuration: Configuration) -> None:
