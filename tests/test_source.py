@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from turnout import (
     Code,
@@ -21,9 +23,10 @@ from turnout import (
     load_source,
     wanted,
 )
+from turnout.cli import main
 from turnout.config import load_config
 from turnout.settings import text
-from turnout.source import configured_source, unpacked
+from turnout.source import check_source, configured_source, unpacked
 
 
 class PlainSettings(SourceSettings):
@@ -138,3 +141,17 @@ def test_a_source_of_the_configuration(tmp_path: Path) -> None:
         configured_source("web", configuration)
     with pytest.raises(ConfigError, match=r"no source 'flag'\. Did you mean 'flags'"):
         configured_source("flag", configuration)
+
+
+def test_turnout_plugins_lists_sources() -> None:
+    """With their distribution, and what is wrong with them."""
+    done = CliRunner().invoke(main, ["plugins", "--json"])
+    rows = {row["name"]: row for row in json.loads(done.stdout) if row["kind"] == "source"}
+    assert rows["flagsmith"]["distribution"] == "turnout"
+    assert rows["flagsmith"]["problem"] is None
+
+
+def test_a_source_that_is_none_is_told() -> None:
+    """A class that doesn't come from `Source` is named as such by whoever loads it."""
+    assert check_source(Plain) is None
+    assert check_source(dict) == "it is no subclass of turnout.Source"

@@ -100,7 +100,11 @@ def _common() -> list[click.Parameter]:
         click.Option(["--config"], metavar="turnout.toml", help="The configuration; by default the turnout.toml here."),
         click.Option(["--id", "name"], metavar="ID", help="Which source of the configuration, when several are alike."),
         click.Option(["--settings"], metavar="FILE.json", help="A JSON object of the source's settings."),
-        click.Option(["--accept"], is_flag=True, help="Put the events into the log of the configuration."),
+        click.Option(
+            ["--accept"],
+            is_flag=True,
+            help="Put the events into the log of the configuration; no gateway may run on it meanwhile.",
+        ),
         click.Option(
             ["--send"], is_flag=True, help="Deliver the events now, to the destinations of the configuration."
         ),
@@ -145,7 +149,7 @@ def _run(
     _check_options(source, options)
     place = _state_path(state_file, configuration, source)
     file = None if place is None else StateFile(place, source.id)
-    screen = PullScreen()
+    screen = PullScreen(writes=not accept and not send)
     with screen, _sink(configuration, source, accept=accept, send=send, screen=screen) as sink:
         pulling = pull_async(
             source,

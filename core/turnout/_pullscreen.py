@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -21,17 +22,21 @@ __all__ = ["PullScreen"]
 
 
 class PullScreen:
-    """Shows a pull as it goes on; use it as a context manager."""
+    """Shows a pull as it goes on; use it as a context manager.
 
-    def __init__(self) -> None:
+    `writes` says that events go to stdout: a bar on the same terminal would be in their way.
+    """
+
+    def __init__(self, *, writes: bool) -> None:
         console = Console(stderr=True)
+        hidden = not console.is_terminal or (writes and sys.stdout is not None and sys.stdout.isatty())
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[events]}"),
             TimeElapsedColumn(),
         )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(*columns, console=console, transient=True, disable=hidden)
         self._task = self._progress.add_task("pulling", total=None, events="0 events")
         self._sending = Screen(each=False, as_json=False)
         self._sent = False
