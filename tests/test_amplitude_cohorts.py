@@ -336,3 +336,23 @@ def test_from_amplitude_to_split_by_the_command_line(tmp_path: Path) -> None:
     assert segments.keys("env-1", "buyers") == {"user-1", "user-2"}
     assert (again.exit_code, again.stdout) == (0, "")
     assert (wrong.exit_code, "no cohort 'none'" in wrong.stderr) == (1, True)
+
+
+def test_the_example_works(tmp_path: Path) -> None:
+    """Both its commands, with the addresses of two simulators instead of those in the file."""
+    source, segments = AmplitudeSimulator(), SplitSimulator()
+    source.cohorts.put("9x4k2", "Frequent buyers", ["user-1"])
+    event = {"uuid": "0c1d", "event_type": "Tried", "event_time": "2024-11-01 05:06:07.000001", "user_id": "user-2"}
+    source.exports.add("2024-11-01T05", [event])
+    text = (Path(__file__).parent.parent / "examples" / "amplitude-to-split.toml").read_text(encoding="utf-8")
+    path = tmp_path / "turnout.toml"
+    with source.serve() as amplitude_url, segments.serve() as split_url:
+        moved = text.replace("http://127.0.0.1:8765", amplitude_url).replace("http://127.0.0.1:8767", split_url)
+        path.write_text(moved, encoding="utf-8")
+        commands = [line.removeprefix("#   turnout ") for line in text.splitlines() if "#   turnout pull" in line]
+        for words in commands:
+            told = words.replace("examples/amplitude-to-split.toml", str(path)).split()
+            done = CliRunner().invoke(main, told)
+            assert done.exit_code == 0, done.output
+    assert [one["eventTypeId"] for one in segments.events] == ["amp.Tried"]
+    assert segments.keys("e5f6a7b8-environment", "Amplitude_Frequent_buyers_9x4k2") == {"user-1"}
