@@ -111,6 +111,21 @@ def test_a_plugin_that_fails_is_a_fetch_error_with_its_name(error: Exception) ->
         pull(steps(at_0=error), lambda _: None)
 
 
+def test_a_state_that_is_no_json_is_told() -> None:
+    """Before the events behind it are taken for safe."""
+
+    class Odd(Steps):
+        """Its state holds a set."""
+
+        async def pull(self, fetch: Fetcher, options: Config, state: Mapping[str, Any]) -> AsyncIterator[Any]:
+            yield Checkpoint({"seen": {1, 2}})
+
+    saved: list[Any] = []
+    with pytest.raises(FetchError, match="its state is no JSON"):
+        pull(Odd({}, id="odd"), lambda _: None, save=saved.append)
+    assert saved == []
+
+
 def test_wrong_options_are_told_before_anything_is_fetched() -> None:
     """As settings are."""
     with pytest.raises(SettingsError, match="stepps"):

@@ -159,7 +159,10 @@ class _Run:
             await self._flush()
 
     async def _checkpoint(self, reached: Checkpoint) -> None:
-        state = strict(reached.state)
+        try:
+            state = strict(reached.state)
+        except Refusal as refusal:
+            raise self._error(f"its state is no JSON: {refusal}") from None
         await self._flush()
         if self._save:
             self._save(state)
