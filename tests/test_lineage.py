@@ -9,11 +9,12 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from marshmallow import ValidationError, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 from msgspec import UNSET
 
 from turnout import (
@@ -182,6 +183,27 @@ def test_an_item_that_goes_does_not_make_those_behind_it_look_changed() -> None:
         assert made == {f"/properties/all/{number - 1}"}
     assert sources(found, "/name", 2) == {"/all/1/name": "copied"}
     assert sources(found, "/number", 3) == {"/all/0": "derived", "/all/1": "derived"}
+
+
+def test_items_that_change_places_are_followed() -> None:
+    """Of two items that are sorted each comes from its own element, and what decides on the order is told."""
+
+    def make(self: Any, event: Event) -> list[Item]:
+        return [self.out.item(one) for one in sorted(event.properties["all"], key=lambda one: one.get("rank", 5) > 6)]
+
+    lamp = {"rank": 1, "name": "Lamp", "colour": "teal", "shape": "round"}
+    found = explained(make, all=[lamp, {"rank": 3, "title": "Stove", "size": "large", "fuel": "gas"}])
+    assert sources(found, "/name", 1) == {"/all/0/name": "copied"}
+    assert sources(found, "/title", 2) == {"/all/1/title": "copied"}
+    assert {str(edge.source) for edge in found.items[0].edges} == {"/properties/all/0"}
+
+
+def test_many_items_of_which_one_goes_are_matched() -> None:
+    """Also where they are so many that not all pairs are compared."""
+    elements = [{"sku": f"sku-{number}", "name": f"Thing {number}"} for number in range(70)]
+    found = explained(many, all=elements)
+    assert sources(found, "/name", 70) == {"/all/69/name": "copied"}
+    assert sources(found, "/number", 2) == {"/all/0": "derived"}
 
 
 def test_the_idempotency_key_has_its_sources() -> None:
@@ -453,6 +475,38 @@ def test_a_plugin_that_can_not_work_with_a_setting_is_explained_all_the_same() -
     found = explain(Brittle, track(), {}, now=NOW)
     assert sources(found, "/who") == {"/userId": "copied"}
     assert sources(found, "/mode") == {}
+
+
+class UnusualSettings(Settings):
+    """Plain marshmallow fields, with values that JSON can't say."""
+
+    rate = fields.Decimal(load_default=Decimal("1.5"))
+    ratio = fields.Raw(load_default=lambda: 2 + 1j)
+    level = fields.String(load_default="low", validate=validate.OneOf(["low", "high"]))
+    nothing = fields.Raw(load_default=None, allow_none=True)
+
+
+def test_plain_marshmallow_settings_are_changed_as_well() -> None:
+    """By their kind and their choices; what can't be changed is left alone."""
+
+    class Unusual(Odd):
+        settings = UnusualSettings
+
+        @rule("track")
+        def tracked(self, event: Event) -> Item:
+            """An item."""
+            return self.out.item({"level": self.config.level, "rate": str(self.config.rate), "who": event.user_id})
+
+    found = explain(Unusual, track(), {}, now=NOW)
+    assert sources(found, "/level") == {"setting level": "copied"}
+    assert sources(found, "/who") == {"/userId": "copied"}
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e308, -0.0, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_values_at_the_edge_are_changed_too(value: Any) -> None:
+    """Numbers that no double holds, and times at the end of the calendar."""
+    found = explained(lambda _, e: {"is": e.properties.get("x")}, x=value)
+    assert sources(found, "/is") == {"/x": "copied"}
 
 
 class SecretSettings(Settings):
