@@ -44,7 +44,14 @@ _NONSENSE: tuple[bytes, ...] = (
     b"{}",
     b"[]",
 )
-_NONSENSE += (b"[null]", b"[[]]", b"[{}]", b"\x1f\x8b", gzip.compress(b"[{}]")[:-4], gzip.compress(b"{}") + b"x")
+_NONSENSE += (
+    b"[null]",
+    b"[[]]",
+    b"[{}]",
+    b"\x1f\x8b",
+    gzip.compress(b"[{}]", mtime=0)[:-4],
+    gzip.compress(b"{}", mtime=0) + b"x",
+)
 _ODD: tuple[Any, ...] = (None, True, 7, -1.5, "", "text", "\x00\u2028", [], {}, [[]], {"": None}, 10**40)
 """What each part of a payload is replaced by."""
 _SECRET_WORDS = ("key", "secret", "token", "password")
