@@ -113,6 +113,35 @@ def test_a_pull_that_is_repeated_gives_the_same_ids() -> None:
     assert pulled(simulator)[0] == pulled(simulator)[0]
 
 
+def test_who_leaves_between_two_attempts_leaves() -> None:
+    """When a pull broke off, nobody knows of whom it told: the next one tells of all of them again."""
+    simulator = amplitude("user-1", "user-2", "user-3")
+    _, _, state = pulled(simulator)
+    simulator.cohorts.put("9x4k2", "Frequent buyers", ["user-1", "user-4", "user-5"])
+    states = broken_off(simulator, state)
+    simulator.cohorts.put("9x4k2", "Frequent buyers", ["user-1", "user-2", "user-5"])
+    events, _, state = pulled(simulator, state=states[-1])
+    assert moves(events) == [("user-3", False), ("user-4", False), ("user-2", True), ("user-5", True)]
+    assert pulled(simulator, state=state)[0] == []
+
+
+def broken_off(simulator: AmplitudeSimulator, state: Any) -> list[Any]:
+    """Pull into a sink that fails at once, and return the states that were saved."""
+    saved: list[Any] = []
+
+    def sink(events: list[Any]) -> None:
+        raise OSError("disk")
+
+    async def run() -> None:
+        fetch = Fetcher(transport=httpx.ASGITransport(app=simulator), wait=patient)
+        source = AmplitudeCohorts(KEYS, id="cohorts")
+        await pull_async(source, sink, {"cohort": ["9x4k2"]}, state=state, save=saved.append, fetch=fetch)
+
+    with pytest.raises(OSError, match="disk"):
+        asyncio.run(run())
+    return saved
+
+
 def test_a_new_name_changes_no_trait() -> None:
     """Else everybody would stay in the segment of the old name."""
     simulator = amplitude("user-1")

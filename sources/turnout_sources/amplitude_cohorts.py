@@ -135,10 +135,12 @@ class AmplitudeCohorts(Source):
                 yield self._too_many(cohort, len(members))
             else:
                 changes = _Changes(before, members, complete=not rows.refused)
+                if changes.begun is not None:
+                    yield Checkpoint(_state({**kept, cohort: changes.begun}), number - 1, len(cohorts))
                 for who, inside in changes:
                     yield self._pulled(cohort, before, who, inside=inside, size=len(members))
-                kept[cohort] = changes.kept()
-            yield Checkpoint({"cohorts": {key: one.told() for key, one in kept.items()}}, number, len(cohorts))
+                kept[cohort] = changes.done
+            yield Checkpoint(_state(kept), number, len(cohorts))
 
     def _asked(self, options: Config) -> list[str]:
         """Return the cohorts that are meant; raises `SettingsError` before anything is asked for."""
@@ -261,48 +263,65 @@ class AmplitudeCohorts(Source):
 
 
 class _Kept(msgspec.Struct):
-    """What is remembered of a cohort: its trait, how often it was pulled, and its members."""
+    """What is remembered of a cohort: its trait, how often it changed, and its members.
+
+    `pending` are those of whom a pull that did not end may have told, or not.
+    """
 
     trait: str
     run: int = 0
     members: frozenset[str] = frozenset()
+    pending: frozenset[str] = frozenset()
 
     def told(self) -> dict[str, Any]:
-        """Return it as JSON values; the members packed, as there may be two million."""
-        packed = zlib.compress(msgspec.json.encode(sorted(self.members)))
-        return {"trait": self.trait, "run": self.run, "members": base64.b64encode(packed).decode()}
+        """Return it as JSON values; the ids packed, as there may be two million."""
+        told = {"trait": self.trait, "run": self.run, "members": _packed(self.members)}
+        return told | ({"pending": _packed(self.pending)} if self.pending else {})
 
     @classmethod
     def read(cls, told: Any, source: str, cohort: str) -> _Kept:
         """Return what `told` returned; raises `SettingsError` for anything else."""
         try:
-            members = msgspec.json.decode(zlib.decompress(base64.b64decode(told["members"])), type=list[str])
-            return msgspec.convert({"trait": told["trait"], "run": told["run"], "members": members}, cls)
+            ids = {name: _unpacked(told[name]) for name in ("members", "pending") if name in told}
+            return msgspec.convert({"trait": told["trait"], "run": told["run"], "members": ids["members"], **ids}, cls)
         except (*_BROKEN, TypeError, KeyError):
             message = f"the state of the cohort {cohort!r} is damaged. Move the state file away to begin anew"
             raise SettingsError(f"source '{source}': {message}: all members then enter again.") from None
 
 
+def _packed(ids: Iterable[str]) -> str:
+    return base64.b64encode(zlib.compress(msgspec.json.encode(sorted(ids)))).decode()
+
+
+def _unpacked(told: Any) -> list[str]:
+    return msgspec.json.decode(zlib.decompress(base64.b64decode(told)), type=list[str])
+
+
+def _state(kept: Mapping[str, _Kept]) -> dict[str, Any]:
+    return {"cohorts": {key: one.told() for key, one in kept.items()}}
+
+
 class _Changes:
     """Who entered and who left: in the order of their ids, those who leave first.
 
-    Nobody leaves by a file that could not be read as a whole.
+    Nobody leaves by a file that could not be read as a whole. `begun` is what is to be remembered before the first call
+    is sent, None when there is none: a pull that breaks off may have told of some, so the next one tells of all of them
+    again, whatever has become of them. `done` is what is to be remembered when all are safe.
     """
 
     def __init__(self, before: _Kept, members: frozenset[str], *, complete: bool) -> None:
-        self._before, self._members = before, members
-        self._left = sorted(before.members - members) if complete else []
-        self._entered = sorted(members - before.members)
+        gone = (before.members | before.pending) - members
+        self._left = sorted(gone) if complete else []
+        self._entered = sorted(members - (before.members - before.pending))
+        changed = frozenset((*self._left, *self._entered))
+        run = before.run + bool(changed)
+        self.begun = _Kept(before.trait, run, before.members, before.pending | changed) if changed else None
+        left_over = frozenset() if complete else before.pending - members
+        self.done = _Kept(before.trait, run, members if complete else before.members | members, left_over)
 
     def __iter__(self) -> Iterator[tuple[str, bool]]:
         yield from ((who, False) for who in self._left)
         yield from ((who, True) for who in self._entered)
-
-    def kept(self) -> _Kept:
-        """Return what is to be remembered when the changes are safe."""
-        members = self._before.members.difference(self._left) | self._members
-        changed = bool(self._left or self._entered)
-        return _Kept(self._before.trait, self._before.run + changed, members)
 
 
 class _Rows:
