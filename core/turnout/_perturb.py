@@ -30,10 +30,10 @@ def values(path: Path, value: Any, number: int, taken: Collection[Any]) -> Itera
     """Yield what a value is changed to; UNSET stands for being deleted.
 
     A text: another of the same form, the same with other digits, the same in capitals (or in small letters), "", a
-    numeric text (of a numeric one: a text that is none); where the spec knows the words, each of them. A number: another, 0, one of the other sign, one with a
-    fraction (of a fraction: a whole one). A boolean: the other. A list: two elements swapped, the first one twice
-    (its elements have paths of their own). Null and what is empty: something. `number` and `taken`, the values of
-    the event, make new values unlike all others.
+    numeric text (of a numeric one: a text that is none); where the spec knows the words, each of them. A number:
+    another, 0, one of the other sign, one with a fraction (of a fraction: a whole one). A boolean: the other. A list:
+    two elements swapped, the first one twice (its elements have paths of their own). Null and what is empty:
+    something. `number` and `taken`, the values of the event, make new values unlike all others.
     """
     if path in _KNOWN:
         yield from (word for word in _KNOWN[path] if word != value)
