@@ -222,6 +222,7 @@ def test_nobody_leaves_by_a_file_with_a_broken_row() -> None:
         (b"user_id\nuser-\xff\n", "line 2 is not UTF-8"),
         (b'user_id,x\n"user-1,7\nuser-2,8\n', "no CSV"),
         (b"user_id\n" + b"x" * 200_000, "no CSV"),
+        (b"user_id\n" + b"x" * 2_000_000, "line 2 is too long"),
     ],
 )
 def test_a_file_that_is_none_ends_the_pull(body: bytes, said: str) -> None:

@@ -7,11 +7,8 @@ of one user and one cohort as Segment's audiences do (`context.personas`), and a
 
 from __future__ import annotations
 
-import base64
-import csv
 import hashlib
 import tempfile
-import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -37,6 +34,7 @@ from turnout import (
     wanted,
 )
 from turnout.settings import choice, integer, mapping, names, text, url
+from turnout_sources._cohort_members import Changes, Kept, Rows, state_of
 
 __all__ = ["AmplitudeCohorts", "AmplitudeCohortsSettings", "PullOptions"]
 
@@ -46,7 +44,6 @@ _AT_ONCE = 60
 """Cohorts in one pull: Amplitude takes 60 requests in ten minutes."""
 _REDIRECTS = 3
 _LARGEST_FILE = 2_000_000_000
-_BROKEN = (zlib.error, ValueError, msgspec.DecodeError)
 
 
 class AmplitudeCohortsSettings(SourceSettings):
@@ -121,26 +118,26 @@ class AmplitudeCohorts(Source):
     ) -> AsyncIterator[Found | Checkpoint]:
         """Yield who entered and who left each cohort since the last pull, with a checkpoint behind each cohort."""
         cohorts = self._asked(options)
-        kept = {key: _Kept.read(told, self.id, key) for key, told in dict(state.get("cohorts") or {}).items()}
+        kept = {key: Kept.read(told, self.id, key) for key, told in dict(state.get("cohorts") or {}).items()}
         known = await self._names(fetch, cohorts)
         for number, cohort in enumerate(cohorts, 1):
-            before = kept.get(cohort) or _Kept(self._trait(cohort, known[cohort]))
+            before = kept.get(cohort) or Kept(self._trait(cohort, known[cohort]))
             with tempfile.TemporaryFile() as file:
                 await self._downloaded(fetch, cohort, file)
-                rows = _Rows(file, self.config.id_column, cohort)
+                rows = Rows(file, self.config.id_column, cohort)
                 members = rows.members()
             for refusal in rows.refused:
                 yield refusal
             if len(members) > self.config.most_members:
                 yield self._too_many(cohort, len(members))
             else:
-                changes = _Changes(before, members, complete=not rows.refused)
+                changes = Changes(before, members, complete=not rows.refused)
                 if changes.begun is not None:
-                    yield Checkpoint(_state({**kept, cohort: changes.begun}), number - 1, len(cohorts))
+                    yield Checkpoint(state_of({**kept, cohort: changes.begun}), number - 1, len(cohorts))
                 for who, inside in changes:
                     yield self._pulled(cohort, before, who, inside=inside, size=len(members))
                 kept[cohort] = changes.done
-            yield Checkpoint(_state(kept), number, len(cohorts))
+            yield Checkpoint(state_of(kept), number, len(cohorts))
 
     def _asked(self, options: Config) -> list[str]:
         """Return the cohorts that are meant; raises `SettingsError` before anything is asked for."""
@@ -159,7 +156,7 @@ class AmplitudeCohorts(Source):
     def _trait(self, cohort: str, name: str) -> str:
         return str(self.config.trait_names.get(cohort) or f"[Amplitude] {name} ({cohort})")
 
-    def _pulled(self, cohort: str, before: _Kept, who: str, *, inside: bool, size: int) -> dict[str, Any]:
+    def _pulled(self, cohort: str, before: Kept, who: str, *, inside: bool, size: int) -> dict[str, Any]:
         parts = [self.config.api_key, self.config.base_url, cohort, before.run + 1, inside]
         return self._change(cohort, before.trait, who, parts, inside=inside, computation_size=size)
 
@@ -260,107 +257,6 @@ class AmplitudeCohorts(Source):
 
     def _auth(self) -> dict[str, Any]:
         return {"auth": (self.config.api_key, self.config.secret_key)}
-
-
-class _Kept(msgspec.Struct):
-    """What is remembered of a cohort: its trait, how often it changed, and its members.
-
-    `pending` are those of whom a pull that did not end may have told, or not.
-    """
-
-    trait: str
-    run: int = 0
-    members: frozenset[str] = frozenset()
-    pending: frozenset[str] = frozenset()
-
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON values; the ids packed, as there may be two million."""
-        told = {"trait": self.trait, "run": self.run, "members": _packed(self.members)}
-        return told | ({"pending": _packed(self.pending)} if self.pending else {})
-
-    @classmethod
-    def read(cls, told: Any, source: str, cohort: str) -> _Kept:
-        """Return what `told` returned; raises `SettingsError` for anything else."""
-        try:
-            ids = {name: _unpacked(told[name]) for name in ("members", "pending") if name in told}
-            return msgspec.convert({"trait": told["trait"], "run": told["run"], "members": ids["members"], **ids}, cls)
-        except (*_BROKEN, TypeError, KeyError):
-            message = f"the state of the cohort {cohort!r} is damaged. Move the state file away to begin anew"
-            raise SettingsError(f"source '{source}': {message}: all members then enter again.") from None
-
-
-def _packed(ids: Iterable[str]) -> str:
-    return base64.b64encode(zlib.compress(msgspec.json.encode(sorted(ids)))).decode()
-
-
-def _unpacked(told: Any) -> list[str]:
-    return msgspec.json.decode(zlib.decompress(base64.b64decode(told)), type=list[str])
-
-
-def _state(kept: Mapping[str, _Kept]) -> dict[str, Any]:
-    return {"cohorts": {key: one.told() for key, one in kept.items()}}
-
-
-class _Changes:
-    """Who entered and who left: in the order of their ids, those who leave first.
-
-    Nobody leaves by a file that could not be read as a whole. `begun` is what is to be remembered before the first call
-    is sent, None when there is none: a pull that breaks off may have told of some, so the next one tells of all of them
-    again, whatever has become of them. `done` is what is to be remembered when all are safe.
-    """
-
-    def __init__(self, before: _Kept, members: frozenset[str], *, complete: bool) -> None:
-        gone = (before.members | before.pending) - members
-        self._left = sorted(gone) if complete else []
-        self._entered = sorted(members - (before.members - before.pending))
-        changed = frozenset((*self._left, *self._entered))
-        run = before.run + bool(changed)
-        self.begun = _Kept(before.trait, run, before.members, before.pending | changed) if changed else None
-        left_over = frozenset() if complete else before.pending - members
-        self.done = _Kept(before.trait, run, members if complete else before.members | members, left_over)
-
-    def __iter__(self) -> Iterator[tuple[str, bool]]:
-        yield from ((who, False) for who in self._left)
-        yield from ((who, True) for who in self._entered)
-
-
-class _Rows:
-    """The rows of a file of members: CSV with a header, whose columns are looked up by name."""
-
-    def __init__(self, file: IO[bytes], column: str, cohort: str) -> None:
-        self.refused: list[Refusal] = []
-        self._file, self._column, self._cohort = file, column, cohort
-
-    def members(self) -> frozenset[str]:
-        """Return the ids without empty and double ones; notes in `refused` the rows that can't be read."""
-        self._file.seek(0)
-        reader = csv.reader(self._texts(), strict=True)
-        try:
-            place, width = self._place(next(reader, None))
-            return frozenset(self._ids(reader, place, width))
-        except csv.Error as error:
-            raise FetchError(f"Cohort {self._cohort!r}: line {reader.line_num}: no CSV: {error}.") from None
-
-    def _texts(self) -> Iterator[str]:
-        for number, line in enumerate(self._file, 1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                raise FetchError(f"Cohort {self._cohort!r}: line {number} is not UTF-8.") from None
-
-    def _place(self, header: list[str] | None) -> tuple[int, int]:
-        if not header or self._column not in header:
-            there = ", ".join(header or [])[:200] or "none"
-            raise FetchError(f"Cohort {self._cohort!r}: there is no column '{self._column}'. There are: {there}.")
-        return header.index(self._column), len(header)
-
-    def _ids(self, reader: Any, place: int, width: int) -> Iterator[str]:
-        for row in reader:
-            if row and len(row) != width:
-                message = f"Cohort {self._cohort!r}: line {reader.line_num} has {len(row)} columns instead of {width}."
-                self.refused.append(Refusal(Code.BAD_REQUEST, message))
-            elif row and row[place].strip():
-                yield row[place]
 
 
 async def _written(pieces: AsyncIterator[bytes], file: IO[bytes], cohort: str) -> None:

@@ -12,7 +12,6 @@ first. Every other event becomes a track call.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import logging
 import re
 import tempfile
@@ -21,8 +20,6 @@ import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
-
-import msgspec
 
 from turnout import (
     Checkpoint,
@@ -40,6 +37,15 @@ from turnout import (
     decoded,
 )
 from turnout.settings import choice, flag, integer, names, text, url
+from turnout_sources._exported_events import (
+    context_of,
+    ids_of,
+    message_id_of,
+    object_at,
+    options_of,
+    time_of,
+    with_revenue,
+)
 
 __all__ = ["AmplitudeExport", "AmplitudeExportSettings", "PullOptions"]
 
@@ -48,34 +54,10 @@ _BASES = {"standard": "https://amplitude.com", "EU": "https://analytics.eu.ampli
 _PATH = "/api/2/export"
 _HOUR = timedelta(hours=1)
 _HOUR_TOLD = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T ](\d{2})(?::?00)?Z?", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}.*", re.ASCII)
 _LONGEST_LINE = 16 * 1024 * 1024
 _LARGEST_ARCHIVE = 5_000_000_000
 """Bytes of what is kept on the disk for an hour; Amplitude exports 4 GB at most."""
-_LONGEST_ID = 100
-_CONTEXT: dict[str, tuple[str, ...]] = {
-    "ip_address": ("ip",),
-    "os_name": ("os", "name"),
-    "os_version": ("os", "version"),
-    "device_id": ("device", "id"),
-    "device_type": ("device", "type"),
-    "device_model": ("device", "model"),
-    "device_brand": ("device", "brand"),
-    "device_manufacturer": ("device", "manufacturer"),
-    "version_name": ("app", "version"),
-    "city": ("location", "city"),
-    "country": ("location", "country"),
-    "region": ("location", "region"),
-    "location_lat": ("location", "latitude"),
-    "location_lng": ("location", "longitude"),
-    "device_carrier": ("network", "carrier"),
-}
-"""Where a field of an exported event goes in `context`."""
-_REST = ("amplitude_id", "app", "platform", "library", "language", "device_family", "dma", "event_id", "session_id")
-"""Fields without a place in the common spec; they stand in `context.amplitude`."""
 _NOT_EVENTS = ("$identify", "$groupidentify")
-_REVENUE = ("revenue", "price", "quantity", "productId", "revenueType", "currency")
-"""Properties that Amplitude's SDKs write with a `$`, and other vendors without it."""
 _BROKEN = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError, ValueError)
 
 
@@ -270,14 +252,14 @@ class AmplitudeExport(Source):
             return None
         event = {
             "type": "identify" if kind == "$identify" else "track",
-            **_ids(told, path),
-            "messageId": _message_id(told),
-            "timestamp": _time(told, path),
-            "context": _context(told, path),
+            **ids_of(told, path),
+            "messageId": message_id_of(told),
+            "timestamp": time_of(told, path),
+            "context": context_of(told, path),
         }
         if kind == "$identify":
-            return event | {"traits": _object(told, "user_properties", path)}
-        options = _options(told)
+            return event | {"traits": object_at(told, "user_properties", path)}
+        options = options_of(told)
         return (
             event
             | {"event": kind, "properties": self._properties(told, path)}
@@ -285,11 +267,11 @@ class AmplitudeExport(Source):
         )
 
     def _properties(self, told: Mapping[str, Any], path: str) -> dict[str, Any]:
-        of_user = _object(told, "user_properties", path)
+        of_user = object_at(told, "user_properties", path)
         chosen = {name: of_user.get(name, told.get(name)) for name in self.config.property_fields}
         return {
             **{name: value for name, value in chosen.items() if value is not None},
-            **_with_revenue(_object(told, "event_properties", path)),
+            **with_revenue(object_at(told, "event_properties", path)),
         }
 
 
@@ -346,94 +328,3 @@ def _why(status: int) -> str:
         504: "the hour is too large, or Amplitude too slow; try again later (HTTP 504).",
     }
     return reasons.get(status, f"it answered HTTP {status}.")
-
-
-def _ids(told: Mapping[str, Any], path: str) -> dict[str, str]:
-    """Return the user's id and the device's; raises `Refusal` when there is neither."""
-    found = {}
-    for name, key in (("user_id", "userId"), ("device_id", "anonymousId")):
-        value = told.get(name)
-        if value is None or value == "":
-            continue
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise Refusal(Code.FIELD_INVALID, f"`{name}` must be a text.", f"{path}/{name}")
-        found[key] = str(value)
-    if not found:
-        raise Refusal(Code.NO_USER_ANON_ID, "The event has neither a `user_id` nor a `device_id`.", path)
-    return found
-
-
-def _message_id(told: Mapping[str, Any]) -> str:
-    """Return what tells this event from every other, the same in every export."""
-    for name in ("uuid", "$insert_id"):
-        value = told.get(name)
-        if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID:
-            return value
-    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:32]
-
-
-def _time(told: Mapping[str, Any], path: str) -> str:
-    """Return the time of an event: UTC, with six digits of a second, of which three are kept."""
-    for name in ("event_time", "client_event_time", "server_received_time", "server_upload_time"):
-        value = told.get(name)
-        if value is None:
-            continue
-        time = _instant(value)
-        if time is None:
-            raise Refusal(Code.TIMESTAMP_INVALID, f"`{name}` is no time as exports have it.", f"{path}/{name}")
-        return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    raise Refusal(Code.TIMESTAMP_INVALID, "The event has no `event_time`.", f"{path}/event_time")
-
-
-def _instant(value: Any) -> datetime | None:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _with_revenue(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the properties, and those of a revenue event also under the names that other vendors know."""
-    found = {name: properties[f"${name}"] for name in _REVENUE if properties.get(f"${name}") is not None}
-    return {**found, **properties}
-
-
-def _object(told: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
-    value = told.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Refusal(Code.FIELD_INVALID, f"`{name}` must be an object.", f"{path}/{name}")
-    return value
-
-
-def _context(told: Mapping[str, Any], path: str) -> dict[str, Any]:
-    context: dict[str, Any] = {"library": {"name": "amplitude-export"}}
-    for name, place in _CONTEXT.items():
-        value = told.get(name)
-        if value is None or value == "" or not isinstance(value, str | int | float):
-            continue
-        if len(place) == 1:
-            context[place[0]] = str(value)
-        else:
-            context.setdefault(place[0], {})[place[1]] = value if place[0] == "location" else str(value)
-    traits = _object(told, "user_properties", path)
-    if traits:
-        context["traits"] = traits
-    rest = {name: told[name] for name in _REST if told.get(name) is not None}
-    return context | ({"amplitude": rest} if rest else {})
-
-
-def _options(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an Amplitude destination needs to put the event back where it was."""
-    options: dict[str, Any] = {}
-    session = told.get("session_id")
-    if isinstance(session, int) and not isinstance(session, bool) and session > 0:
-        options["session_id"] = session
-    groups = told.get("groups")
-    if isinstance(groups, dict) and groups:
-        options["groups"] = groups
-    return options
