@@ -264,7 +264,7 @@ async def patient(seconds: float) -> None:
 
 def pulled(simulator: AmplitudeSimulator, state: Any = None, now: datetime = NOW, **given: Any) -> Any:
     """Pull from a simulator; return the events, what was refused, and the states that were saved."""
-    options = {"to": given.pop("to", ""), "from_": given.pop("start", "")}
+    options = {"to": given.pop("to", ""), "from_": given.pop("start", ""), "lag_hours": given.pop("lag", 0)}
     source = AmplitudeExport({**KEYS, **given}, id="export")
     taken: list[Any] = []
     refused: list[Refusal] = []
@@ -317,11 +317,12 @@ def test_hours_that_are_pulled_again_do_not_put_the_state_back() -> None:
     assert saved == [{"hour": "2026-11-01T08"}]
 
 
-def test_the_lag_is_a_setting() -> None:
+def test_the_lag_is_a_setting_and_an_option() -> None:
     """Amplitude has an hour two hours after its end at the earliest."""
     simulator = amplitude(9)
     assert [one["userId"] for one in pulled(simulator, start="2026-11-01T09", lag_hours=2)[0]] == ["user-9"]
     assert pulled(simulator, start="2026-11-01T09", lag_hours=3)[0] == []
+    assert [one["userId"] for one in pulled(simulator, start="2026-11-01T09", lag=2)[0]] == ["user-9"]
 
 
 def test_an_hour_without_events_is_none() -> None:

@@ -82,6 +82,7 @@ class PullOptions(Section):
 
     from_ = text("The first hour in UTC, as in 2026-11-01T00; by default the one behind the last pull's.")
     to = text("The last hour, itself included; by default the last one that is complete.")
+    lag_hours = integer("Hours of lag for this pull; 0: those of the setting lag_hours.", minimum=0, maximum=72)
 
 
 class AmplitudeExport(Source):
@@ -144,7 +145,7 @@ class AmplitudeExport(Source):
     def _hours(self, options: Config, state: Mapping[str, Any], clock: datetime) -> list[datetime]:
         """Return the hours to ask for: closed ones only, none before the first that is wanted."""
         now = clock.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        closed = now - _HOUR * (1 + int(self.config.lag_hours))
+        closed = now - _HOUR * (1 + int(options.lag_hours or self.config.lag_hours))
         if options.from_:
             first = self._hour(options.from_, "from")
         elif state.get("hour"):
