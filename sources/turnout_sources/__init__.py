@@ -1,1 +1,1 @@
-"""The sources that come with turnout: each turns a foreign payload into events. None has arrived yet."""
+"""The sources that come with turnout: each turns a foreign payload into events."""
