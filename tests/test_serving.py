@@ -224,7 +224,7 @@ def told(config: Path, *expected: str, environ: Mapping[str, str] | None = None)
     assert "k-1" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["uvloop", "uvicorn"])
+@pytest.mark.parametrize("name", ["httptools", "uvicorn"])
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, name: str) -> None:
     """A plain `pip install turnout` has no server."""
     (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}', name='{name}')\n")
