@@ -1,7 +1,8 @@
 """Which files are cases, and where their snapshots lie: one set of rules for pytest and for `turnout check`.
 
 A case is a `.json`, `.yaml` or `.yml` file anywhere below a folder `cases/<destination>/`; its snapshot is
-`__snapshots__/<name>.json` beside it. `profiles.json` (or `.yaml`) holds settings for cases and is none itself.
+`__snapshots__/<name>.json` beside it. `profiles.json` (or `.yaml`) holds settings for cases and is none itself, nor is
+`survivors.json`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 __all__ = [
     "SNAPSHOTS",
+    "SURVIVORS",
     "absolute",
     "cases_in",
     "destination_of",
@@ -23,6 +25,7 @@ __all__ = [
     "orphans",
     "profiles_of",
     "snapshot_of",
+    "suite_folders",
     "suite_of",
 ]
 
@@ -30,7 +33,10 @@ SNAPSHOTS = "__snapshots__"
 _FOLDER = "cases"
 _SUFFIXES = (".json", ".yaml", ".yml")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+SURVIVORS = "survivors.json"
+"""The file with mutants that no case has to notice."""
 _PROFILES = "profiles"
+_NO_CASES = (_PROFILES, "survivors")
 # What tells the folder of a project: a folder `cases` above it has nothing to do with its files.
 _PROJECT = (".git", "pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini", "turnout.toml")
 
@@ -59,7 +65,7 @@ def cases_in(folder: Path, names: Iterable[str]) -> list[Path]:
 
 def _looks_so(name: str) -> bool:
     stem, dot, suffix = name.rpartition(".")
-    return dot + suffix in _SUFFIXES and stem != _PROFILES
+    return dot + suffix in _SUFFIXES and stem not in _NO_CASES
 
 
 def is_snapshot(path: Path) -> bool:
@@ -106,7 +112,9 @@ def orphans(folder: Path) -> list[Path]:
     if not kept.is_dir():
         return []
     names = os.listdir(folder)
-    wanted = {f"{Path(name).stem}.json" for name in names if name.endswith(_SUFFIXES)} - {f"{_PROFILES}.json"}
+    wanted = {f"{Path(name).stem}.json" for name in names if name.endswith(_SUFFIXES)} - {
+        f"{one}.json" for one in _NO_CASES
+    }
     return [kept / name for name in sorted(os.listdir(kept)) if name not in wanted]
 
 
@@ -119,6 +127,13 @@ def profiles_of(path: Path) -> list[Path]:
         if found or place == suite:
             return found
     return []
+
+
+def suite_folders(path: Path) -> list[Path]:
+    """Return the folder of a case and those above it, to `cases`."""
+    folder = absolute(path).parent
+    suite = suite_of(folder) or folder
+    return [one for one in (folder, *folder.parents) if one.is_relative_to(suite)]
 
 
 def _called(folder: Path, stem: str) -> list[Path]:

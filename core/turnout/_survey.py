@@ -1,0 +1,302 @@
+"""What decides what at a destination, as far as specimens show it: the links that cases can pin, and what they are of.
+
+Each specimen is mapped with each of the settings that a suite is about. Where something comes up that was not seen
+before (a field of a rule, or a rule with another value of a setting that matters to it), its lineage is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from turnout._json import compact, pointer, read
+from turnout._links import Link, Names, is_open, platform_at, words_of
+from turnout._output import Output, Target, differences, fields_of
+from turnout._payload import Path
+from turnout._perturb import other
+from turnout._processes import shared_out
+from turnout._shapes import kinds
+from turnout._trial import Trial
+from turnout.destination import Destination
+from turnout.event import CALL_TYPES
+from turnout.lineage import CONDITION, Edge, Lineage, Source, applied, trace
+from turnout.mapping import quietly
+from turnout.specimens import Specimen, named, specimens
+
+__all__ = ["Field", "Survey", "Witness", "chosen", "survey", "trial_with"]
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_MESSAGE_ID = "made-message-id"
+_FREE = ("properties", "traits")
+_LIBRARY = Source("event", "/context/library/name")
+_TIME = Source("event", "/timestamp")
+_TIMES = (
+    *(Source("event", f"/{name}") for name in ("originalTimestamp", "sentAt", "receivedAt")),
+    Source("made", "clock"),
+)
+_MESSAGE = Source("event", "/messageId")
+_LONG = ("track", "page", "screen", "identify")
+
+
+class Field(msgspec.Struct, frozen=True, order=True):
+    """A field of the items that a rule makes on a platform; its path is named as in links."""
+
+    platform: str
+    rule: str
+    path: str
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """What shows something: a specimen, mapped with the settings of a shape (its number), changed as an edge says."""
+
+    specimen: str
+    shape: int
+    whole: Mapping[str, Any]
+    """The specimen as it is."""
+    edge: Edge | None = None
+
+    @property
+    def event(self) -> Mapping[str, Any]:
+        """The event that shows it: the specimen, with what the edge has given."""
+        return applied(self.whole, self.edge.given) if self.edge is not None and self.edge.given else self.whole
+
+
+class Survey(msgspec.Struct):
+    """What specimens show of a destination."""
+
+    links: dict[Link, Witness] = {}
+    fields: dict[Field, Witness] = {}
+    kinds: dict[Field, set[str]] = {}
+    """The kinds of the values that a field has, as names of Python's types."""
+    taken: set[Field] = set()
+    """The fields whose value is taken, or made, from something; any other is always the same."""
+    chains: dict[tuple[Field, str], Witness] = {}
+    """The fields that are taken from one of several places of the event, with each of these places."""
+    keyed: set[tuple[str, str]] = set()
+    """The platforms and rules whose items have an idempotency key."""
+    values: set[tuple[str, str]] = set()
+    """Each setting with those of its values (see `_shapes.kinds`) whose change is noticed."""
+
+    def add(self, other: Survey) -> None:
+        """Take over what another survey has and this one hasn't."""
+        self.links = {**other.links, **self.links}
+        self.fields = {**other.fields, **self.fields}
+        self.chains = {**other.chains, **self.chains}
+        for field, kinds_ in other.kinds.items():
+            self.kinds.setdefault(field, set()).update(kinds_)
+        self.taken |= other.taken
+        self.values |= other.values
+        self.keyed |= other.keyed
+
+
+def survey(shapes: Sequence[Destination], jobs: int = 1) -> Survey:
+    """Return what specimens show of destinations of one class, whose settings differ."""
+    made = Survey()
+    # Those that take longest go first.
+    lots = sorted(CALL_TYPES, key=lambda one: (one not in _LONG, one))
+    for part in shared_out(Surveyor(shapes), lots, jobs, "looked at specimens"):
+        made.add(part)
+    made.links = {link: witness for link, witness in made.links.items() if not _core_made(link, made.links)}
+    made.chains = {key: witness for key, witness in made.chains.items() if key[1] not in {one.name for one in _TIMES}}
+    return made
+
+
+def _core_made(link: Link, links: Mapping[Link, Witness]) -> bool:
+    """Return whether a link only says that turnout itself works out the time and the message id from several places."""
+    known = _TIME if link.source in _TIMES else _MESSAGE if link.source == Source("made", "message_id") else None
+    return known is not None and Link(link.platform, known, link.target) in links
+
+
+class Surveyor:
+    """Looks at the specimens of a call type with the settings of each shape."""
+
+    def __init__(self, shapes: Sequence[Destination]) -> None:
+        self.shapes = shapes
+
+    def __reduce__(self) -> tuple[type[Surveyor], tuple[Sequence[Destination]]]:
+        return Surveyor, (self.shapes,)
+
+    def __call__(self, call_type: str) -> Survey:
+        """Return what the specimens of this call type show."""
+        looking = _Looking(self.shapes)
+        with quietly():
+            for number, (destination, each) in enumerate(chosen(self.shapes, call_type)):
+                for one in each:
+                    looking.look(number, destination, one)
+        return looking.survey
+
+
+def chosen(shapes: Sequence[Destination], call_type: str) -> Iterator[tuple[Destination, list[Specimen]]]:
+    """Yield each destination with its specimens of a call type, those with words of its settings too."""
+    common = [one for one in specimens(destination=type(shapes[0]), parts=False) if one.event["type"] == call_type]
+    by_words: dict[tuple[str, ...], list[Specimen]] = {}
+    for destination in shapes:
+        words = tuple(sorted(words_of(destination)))
+        if words not in by_words:
+            mine = [one for one in named(destination) if one.event["type"] == call_type] if words else []
+            by_words[words] = [*common, *mine]
+        yield destination, by_words[words]
+
+
+class _Looking:
+    """What was seen so far."""
+
+    def __init__(self, shapes: Sequence[Destination]) -> None:
+        self.survey = Survey()
+        self._trials: dict[str, Trial] = {}
+        self._kinds = [kinds(one) for one in shapes]
+        self._seen: set[Any] = set()
+        self._mattering: dict[str, set[str]] = {}
+        """For each rule the settings that are known to matter to it."""
+        self._known: dict[tuple[Any, ...], _Known] = {}
+
+    def look(self, number: int, destination: Destination, one: Specimen) -> None:
+        """Map a specimen, and trace it when there is something in it that was not seen before."""
+        if one.name not in self._trials:
+            self._trials[one.name] = trial_with(destination, one.event)
+        trial = self._trials[one.name]
+        output = trial.output(trial.payload.text, destination)
+        signs = set(_signs(destination, output, one.event))
+        if not signs | self._settings_at(number, output) <= self._seen:
+            self._trace(trial.otherwise(destination=destination), output, Witness(one.name, number, one.event))
+            self._seen |= signs | self._settings_at(number, output)
+
+    def _settings_at(self, number: int, output: Output) -> set[Any]:
+        mine = self._kinds[number]
+        return {(rule, name, mine[name]) for rule in output.rules for name in self._mattering.get(rule, ())}
+
+    def _trace(self, trial: Trial, output: Output, witness: Witness) -> None:
+        place = platform_at(trial.destination, output), tuple(output.rules)
+        known = self._known.setdefault((witness.specimen, *place), _Known())
+        trial = known.without_spare(trial, output)
+        lineage = trace(trial, together=place not in self._seen)
+        self._seen.add(place)
+        known.spare |= set(lineage.unread)
+        names = _Given(trial, trial.output(trial.payload.text), known)
+        for edge in lineage.edges:
+            link = names.link(edge)
+            if link is not None:
+                self.survey.links.setdefault(link, msgspec.structs.replace(witness, edge=edge))
+                if edge.source.kind == "setting":
+                    self._matters(edge, witness)
+        self._note_fields(output, names.plain, witness)
+        self._note_sources(lineage, names.plain, witness)
+
+    def _matters(self, edge: Edge, witness: Witness) -> None:
+        name = edge.source.name
+        self.survey.values.add((name, self._kinds[witness.shape][name]))
+        self._mattering.setdefault(edge.target.rule, set()).add(name)
+
+    def _note_fields(self, output: Output, names: Names, witness: Witness) -> None:
+        for rule, items in output.rules.items():
+            for number, item in enumerate(items, start=1):
+                if item.key is not None:
+                    self.survey.keyed.add((names.platform, rule))
+                for path, value in fields_of(output.value(item)):
+                    field = Field(names.platform, rule, names.target(Target("item", rule, number, pointer(path))).path)
+                    self.survey.fields.setdefault(field, witness)
+                    self.survey.kinds.setdefault(field, set()).add(type(value).__name__)
+
+    def _note_sources(self, lineage: Lineage, names: Names, witness: Witness) -> None:
+        """Keep which fields are taken from something, and which from one of several places of the event."""
+        edges = [edge for edge in lineage.edges if edge.kind != CONDITION and edge.target.part == "item"]
+        sources: dict[Target, set[Source]] = {}
+        for edge in edges:
+            sources.setdefault(edge.target, set()).add(edge.source)
+        for edge in edges:
+            field = Field(names.platform, edge.target.rule, names.target(edge.target).path)
+            self.survey.taken.add(field)
+            chain = {edge.source, *edge.without} & sources[edge.target]
+            for source in sorted(chain) if len(chain) > 1 else ():
+                self.survey.chains.setdefault((field, names.sources.get(source.name, "")), witness)
+
+
+class _Known:
+    """What is known of a specimen and the rules that it runs on a platform; it spares asking again."""
+
+    def __init__(self) -> None:
+        self.spare: set[str] = set()
+        """The JSON Pointers of values that nothing read."""
+        self.closed: set[Path] = set()
+        """The keys that are not open, of those that are the spec's."""
+        self.given: dict[Any, Names] = {}
+
+    def without_spare(self, trial: Trial, output: Output) -> Trial:
+        """Return the trial of the event without the values that nothing reads, if nothing reads them now either."""
+        payload = trial.payload
+        paths = [path for path in payload.leaves() if isinstance(path[-1], str) and pointer(path) in self.spare]
+        if not paths:
+            return trial
+        deleted = payload.altered(dict.fromkeys(paths, UNSET))
+        changed = payload.altered({path: other(payload.places[path].value, 1) for path in paths})
+        if any(differences(output, trial.output(text)) for text in (deleted, changed)):
+            return trial
+        return trial.otherwise(value=read(deleted))
+
+
+class _Given:
+    """The names of places, each in the event in which its edge shows itself."""
+
+    def __init__(self, trial: Trial, output: Output, known: _Known) -> None:
+        self._trial, self._known = trial, known
+        self.plain = Names(trial, output, known.closed)
+        self._opened = tuple(f"{pointer(path)}/" for path in self.plain.open)
+
+    def link(self, edge: Edge) -> Link | None:
+        """Return the link that an edge is."""
+        return self._names(edge).link(edge.source, edge.target, edge.after)
+
+    def _names(self, edge: Edge) -> Names:
+        """Return the names without what is given, unless the key could be open, or the platform be another, then."""
+        if not edge.given or not (self._opens(edge) or any(one.source == _LIBRARY for one in edge.given)):
+            return self.plain
+        key = tuple((one.source, compact(None if one.after is UNSET else one.after)) for one in edge.given)
+        if key not in self._known.given:
+            trial = self._trial.otherwise(value=applied(self._trial.payload.value, edge.given))
+            self._known.given[key] = Names(trial, trial.output(trial.payload.text), self._known.closed)
+        return self._known.given[key]
+
+    def _opens(self, edge: Edge) -> bool:
+        below = f"{edge.source.name}/".startswith(self._opened)
+        return below and not is_open(self.plain.target(edge.target).path)
+
+
+def trial_with(destination: Destination, event: Mapping[str, Any]) -> Trial:
+    """Return the trial of a specimen."""
+    return Trial(destination, dict(event), _NOW, _MESSAGE_ID)
+
+
+def _signs(destination: Destination, output: Output, event: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what is told of an output to know whether there is something new in it; open keys are guessed."""
+    platform, words = platform_at(destination, output), words_of(destination)
+    yield platform, output.state
+    if not output.rules:
+        return
+    sent = _sent(event)
+    for rule, items in output.rules.items():
+        for item in items:
+            yield platform, rule, item.endpoint.name
+            for path, value in fields_of(output.value(item)):
+                yield platform, rule, _guessed(path, value, sent, words)
+
+
+def _guessed(path: tuple[str | int, ...], value: Any, sent: set[Any], words: Mapping[str, str]) -> tuple[str, ...]:
+    told = ["*" if isinstance(one, int) else words.get(one, one) for one in path]
+    key = next((one for one in reversed(path) if isinstance(one, str)), "")
+    return (*told[:1], "{key}") if (key, compact(value)) in sent else tuple(told)
+
+
+def _sent(event: Mapping[str, Any]) -> set[tuple[str, bytes]]:
+    """Return the keys and values in what a sender is free to call as he likes."""
+    context = event.get("context")
+    parts = [event.get(name) for name in _FREE] + ([context.get("traits")] if isinstance(context, dict) else [])
+    found = set()
+    for part in parts:
+        for path, value in fields_of(part):
+            key = next((one for one in reversed(path) if isinstance(one, str)), "")
+            found.add((key, compact(value)))
+    return found
