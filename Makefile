@@ -43,6 +43,7 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/endtoend.py
+	$(BIN)/python benchmarks/gateway.py
 	$(BIN)/python benchmarks/diff.py
 
 chaos: $(READY)

@@ -3,9 +3,9 @@
     python benchmarks/gateway.py [--events N] [--json FILE]
 
 `turnout serve --no-deliver` runs alone on one core. Clients in processes on other cores send the distinct tracks of
-`generate.py`, each with an id of its own: in batches of 100 over eight connections, and as single calls over 64. A second
-run sends at half the rate that was reached, evenly in time, and reports how long a call took (p50, p99); a third one with
-delivery beside it, to a vendor that answers at once, from accepting to delivered.
+`generate.py`, each with an id of its own: in batches of 100 over eight connections, and as single calls over 64. A
+second run sends at half the rate that was reached, evenly in time, and reports how long a call took (p50, p99); a third
+one with delivery beside it, to a vendor that answers at once, from accepting to delivered.
 """
 
 from __future__ import annotations
@@ -158,17 +158,20 @@ def memory(process: int) -> float:
 def trial(name: str, count: int, size: int, connections: int) -> list[dict[str, Any]]:
     """Return what is reached as fast as it goes, and the times at half of that."""
     rows = []
-    with vendor() as url, tempfile.TemporaryDirectory() as folder:
-        with gateway(Path(folder), url, deliver=False) as (address, process):
-            load(address, 0, max(count // 10, 2 * (size or 1)), size, connections)
-            before = cpu(process)
-            full = load(address, count, count, size, connections)
-            core = {"us of CPU": (cpu(process) - before) * 1e6 / count, "MB": memory(process)}
-            rows.append({"gateway alone": name, "load": "full", **full, **core})
-            before = cpu(process)
-            half = load(address, 3 * count, count // 2, size, connections, full["events/s"] / 2)
-            core = {"us of CPU": (cpu(process) - before) * 2e6 / count, "MB": memory(process)}
-            rows.append({"gateway alone": name, "load": "half", **half, **core})
+    with (
+        vendor() as url,
+        tempfile.TemporaryDirectory() as folder,
+        gateway(Path(folder), url, deliver=False) as (address, process),
+    ):
+        load(address, 0, max(count // 10, 2 * (size or 1)), size, connections)
+        before = cpu(process)
+        full = load(address, count, count, size, connections)
+        core = {"us of CPU": (cpu(process) - before) * 1e6 / count, "MB": memory(process)}
+        rows.append({"gateway alone": name, "load": "full", **full, **core})
+        before = cpu(process)
+        half = load(address, 3 * count, count // 2, size, connections, full["events/s"] / 2)
+        core = {"us of CPU": (cpu(process) - before) * 2e6 / count, "MB": memory(process)}
+        rows.append({"gateway alone": name, "load": "half", **half, **core})
     return rows
 
 
