@@ -297,9 +297,11 @@ def declared_endpoints(kind: type[Destination]) -> list[Endpoint]:
     return [one for one in found if isinstance(one, Endpoint)]
 
 
-@lru_cache(maxsize=256)
-def _names(kind: type) -> dict[str, None]:
+def _found_names(kind: type) -> dict[str, None]:
     return dict.fromkeys(name for base in _bases_first(kind) for name in vars(base) if not name.startswith("__"))
+
+
+_names: Callable[[type], dict[str, None]] = lru_cache(maxsize=256)(_found_names)
 
 
 def _bases_first(kind: type) -> list[type]:
