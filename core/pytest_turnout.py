@@ -9,6 +9,9 @@ shows (default 2026-01-01T00:00:00Z). The plan is compared with `__snapshots__/<
 `turnout check`. To write or renew snapshots: `pytest --snapshot-update`, or `turnout check --update`; a snapshot
 without a case fails the collection of its folder.
 
+With `--turnout-coverage` the summary says what the cases that passed pin, and `--turnout-min-coverage 100` fails below
+that; under pytest-xdist too.
+
 The plugin is a module outside the package, with late imports, so that coverage of turnout stays true.
 """
 
@@ -23,6 +26,62 @@ import pytest
 __all__: list[str] = []
 
 _SEEN = pytest.StashKey[dict[Path, list[Path]]]()
+_CASE = "turnout_case"
+"""The property of a report that says which case passed; with pytest-xdist it comes from a worker so."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options for what cases pin."""
+    group = parser.getgroup("turnout")
+    group.addoption("--turnout-coverage", action="store_true", help="show what the cases that passed pin")
+    group.addoption("--turnout-min-coverage", type=float, metavar="PERCENT", help="fail below so much coverage")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch which cases pass, in the process that reports."""
+    if _wanted(config) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Coverage(config), "turnout-coverage")
+
+
+def _wanted(config: pytest.Config) -> bool:
+    return bool(config.getoption("turnout_coverage")) or config.getoption("turnout_min_coverage") is not None
+
+
+class Coverage:
+    """Collects the cases that passed, wherever they ran, and reports at the end what they pin."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.floor: float | None = config.getoption("turnout_min_coverage")
+        self.passed: list[Path] = []
+        self.lines: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the case of a test that passed."""
+        if report.when == "call" and report.passed:
+            self.passed += [Path(str(value)) for name, value in report.user_properties if name == _CASE]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Ask what the cases pin; too little of it fails the run."""
+        from turnout._coveragescreen import coverage_lines
+        from turnout._processes import cores
+        from turnout.casecoverage import coverage
+        from turnout.errors import TurnoutError
+
+        try:
+            found = coverage(sorted(self.passed), jobs=cores())
+        except TurnoutError as error:
+            self.lines, enough = [str(error)], False
+        else:
+            self.lines = [line.plain for line in coverage_lines(found, self.floor)]
+            enough = self.floor is None or found.percent >= self.floor
+        if not enough and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write it."""
+        terminalreporter.section("what the cases pin")
+        for line in self.lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -87,6 +146,12 @@ def _orphans(collector: pytest.File, folder: Path) -> list[Path]:
 
 class CaseTest(pytest.Function):
     """The test of one case; its failure is shown without pytest's own frames."""
+
+    def runtest(self) -> None:
+        """Run the case; its report says which it was, when what cases pin is asked for."""
+        if _wanted(self.config):
+            self.user_properties.append((_CASE, str(self.path)))
+        super().runtest()
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return where the case stands."""

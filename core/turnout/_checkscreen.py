@@ -13,7 +13,7 @@ from rich.text import Text
 from turnout.checking import Result, Status, Suite
 from turnout.differences import Difference, shorten
 
-__all__ = ["Screen", "shown"]
+__all__ = ["Screen", "clean", "many", "shown"]
 
 _MOST = 50
 _STYLES = {
@@ -69,19 +69,19 @@ class Screen:
         counts = self._counts
         total = sum(number for status, number in counts.items() if status not in (Status.ORPHAN, Status.DELETED))
         parts = [f"{counts[status]:,} {status.value}" for status in Status if counts[status] and status in _OF_CASES]
-        text = f"{_many(total, 'case')}: {', '.join(parts) or 'none was checked'}"
+        text = f"{many(total, 'case')}: {', '.join(parts) or 'none was checked'}"
         for status, words in ((Status.ORPHAN, "without a case"), (Status.DELETED, "without a case deleted")):
             if counts[status]:
-                text += f"; {_many(counts[status], 'snapshot')} {words}"
+                text += f"; {many(counts[status], 'snapshot')} {words}"
         return text
 
     def _advice(self, *, stopped: bool) -> Iterator[str]:
         if stopped:
             yield "Stopped at the first that is not good (--fail-fast)."
         if self._suite.left_out and not self._quiet:
-            yield f"{_many(self._suite.left_out, 'case')} left out (-k)."
+            yield f"{many(self._suite.left_out, 'case')} left out (-k)."
         if self._alike:
-            yield f"{_many(self._alike, 'case')} with equal values in one event: swapped fields might go unnoticed."
+            yield f"{many(self._alike, 'case')} with equal values in one event: swapped fields might go unnoticed."
         if self._counts[Status.CHANGED] or self._counts[Status.NEW] or self._counts[Status.ORPHAN]:
             yield "If that is meant, write the snapshots with --update, and read what changed in them."
 
@@ -154,5 +154,6 @@ def clean(text: str) -> str:
     return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
+    """Return a number with what it counts, in the plural where that is due."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -151,10 +151,10 @@ class Names:
 
     def _is_word(self, word: str) -> bool:
         """Return whether nothing but its name changes when a key, and what settings say of it, are called otherwise."""
-        renamed = other(word, len(word), self._texts | self._keys)
+        renamed = self._renamed(word, len(word))
         destination = _retold(self._trial.destination, word, renamed)
         output = self._trial.output(compact(_called(self._trial.payload.value, word, renamed)), destination)
-        return _same_but(self._base, output, compact(renamed) + b":", compact(word) + b":")
+        return _same_but(self._base, output, renamed, word)
 
     def _source(self, path: Path) -> str:
         made: list[str] = []
@@ -172,22 +172,31 @@ class Names:
         Where that is not so, the same key may stand elsewhere, and hide or replace it: all of them are renamed then.
         """
         key, value = str(path[-1]), self._trial.payload.value
-        renamed = other(key, len(path), self._texts | self._keys)
+        renamed = self._renamed(key, len(path))
         if self._keep(path, renamed, _renamed(value, path, renamed)):
             return True
         return _free(path) and self._keep(path, renamed, _called(value, key, renamed))
 
+    def _renamed(self, key: str, number: int) -> str:
+        """Return another key, one that doesn't stand in the output yet."""
+        for turn in range(number, number + 8):
+            made = str(other(key, turn, self._texts | self._keys))
+            if not any(made.encode() in item.data for item in self._base.plan.items):
+                break
+        return made
+
     def _keep(self, path: Path, renamed: str, value: Any) -> bool:
         output = self._trial.output(compact(value))
-        old, new = compact(path[-1]) + b":", compact(renamed) + b":"
-        if not any(new in item.data for item in output.plan.items) or not _same_but(self._base, output, new, old):
+        key = str(path[-1])
+        new = _inner(renamed)
+        if not any(new in item.data for item in output.plan.items) or not _same_but(self._base, output, renamed, key):
             return False
         self.open.add(path)
         for rule, items in output.rules.items():
             for number, item in enumerate(items, start=1):
                 if new in item.data:
-                    found = _ending_with(output.value(item), renamed)
-                    self._copies.update((rule, number, (*map(str, one[:-1]), str(path[-1]))) for one in found)
+                    found = _with_step(output.value(item), renamed)
+                    self._copies.update((rule, number, _named(one, renamed, key)) for one in found)
         return True
 
 
@@ -212,11 +221,17 @@ def _asked(paths: Iterable[Path], opened: set[Path], closed: set[Path]) -> Itera
             yield path
 
 
-def _same_but(base: Output, output: Output, new: bytes, old: bytes) -> bool:
-    """Return whether two outputs are the same once `new` is `old` again."""
+def _same_but(base: Output, output: Output, renamed: str, key: str) -> bool:
+    """Return whether two outputs are the same once a key is called again what it was."""
     if base.state != output.state or len(base.plan.items) != len(output.plan.items):
         return False
+    new, old = _inner(renamed), _inner(key)
     return all(_same(one, two, new, old) for one, two in zip(base.plan.items, output.plan.items, strict=True))
+
+
+def _inner(key: str) -> bytes:
+    """Return a key as it stands in JSON between the quotes."""
+    return compact(key)[1:-1]
 
 
 def _same(one: Item, two: Item, new: bytes, old: bytes) -> bool:
@@ -266,18 +281,23 @@ def _reworded(value: Any, word: str, renamed: str) -> Any:
     return renamed if value == word else value
 
 
-def _ending_with(value: Any, key: str, path: Path = ()) -> Iterator[Path]:
-    """Yield the paths in a value that end with a key."""
+def _with_step(value: Any, part: str, path: Path = ()) -> Iterator[Path]:
+    """Yield the paths in a value that end with a key which has this part."""
     inner: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
         inner = value.items()
     elif isinstance(value, list):
         inner = enumerate(value)
     for step, one in inner:
-        if step == key:
+        if isinstance(step, str) and part in step:
             yield (*path, step)
         else:
-            yield from _ending_with(one, key, (*path, step))
+            yield from _with_step(one, part, (*path, step))
+
+
+def _named(path: Path, renamed: str, key: str) -> tuple[str, ...]:
+    """Return a path of the output as it is with the key's own name."""
+    return tuple(str(step).replace(renamed, key) for step in path)
 
 
 def words_of(destination: Destination) -> Mapping[str, str]:

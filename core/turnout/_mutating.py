@@ -17,10 +17,10 @@ from turnout._pointer import general
 from turnout._survey import chosen, trial_with
 from turnout._trial import Trial
 from turnout.cases import Case, Plans
+from turnout.checking import quiet
 from turnout.destination import Destination, declared_rules, load_destination, rebuilt
 from turnout.event import CALL_TYPES
 from turnout.inputs import Inputs
-from turnout.mapping import quietly
 from turnout.plan import Plan
 
 __all__ = ["Indexer", "Killer", "Shown", "Verdict"]
@@ -59,7 +59,7 @@ class Indexer:
 
     def __call__(self, paths: Iterable[Path]) -> list[Shown]:
         """Return what each variant of these cases has."""
-        with quietly():
+        with quiet():
             return [_shown(path, *one) for path in paths for one in enumerate(Case.load(path).each())]
 
 
@@ -104,7 +104,7 @@ class Killer:
 
     def __call__(self, mutants: Iterable[Mutant]) -> list[Verdict]:
         """Return what comes of each."""
-        with quietly():
+        with quiet():
             return [self._verdict(one) for one in mutants]
 
     def _verdict(self, mutant: Mutant) -> Verdict:

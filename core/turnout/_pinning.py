@@ -21,10 +21,9 @@ from turnout._tracer import words_in
 from turnout._trial import Trial, trial_of
 from turnout._variants import Variant, variants_of
 from turnout.cases import Case
-from turnout.checking import Prepared, prepared
+from turnout.checking import Prepared, prepared, quiet
 from turnout.inputs import Carried, Inputs
 from turnout.lineage import Source
-from turnout.mapping import quietly
 from turnout.plan import Plan
 
 __all__ = ["Goals", "Pinned", "RuleAt", "SettingValue", "pinned"]
@@ -107,7 +106,7 @@ class Asker:
     def __call__(self, paths: Iterable[Path]) -> Pinned:
         """Return what the cases in these files pin."""
         found = Pinned()
-        with quietly():
+        with quiet():
             for one in prepared(paths):
                 for plan, trial in _planned(one):
                     self._ask(one.case, plan, trial, found)

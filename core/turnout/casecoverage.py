@@ -151,8 +151,12 @@ class CaseCoverage(msgspec.Struct, frozen=True):
 
     @property
     def percent(self) -> float:
-        """How much is used of all that counts, in percent; 100 only when nothing is missing."""
-        return percent(one for each in self.destinations for part in each.parts.values() for one in part)
+        """How much is used of all that counts, in percent; 100 only when nothing is missing, 0 without any case."""
+        return (
+            0.0
+            if not self.destinations
+            else percent(one for each in self.destinations for part in each.parts.values() for one in part)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""

@@ -24,7 +24,7 @@ from turnout.differences import Difference, differences
 from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, TurnoutError
 
-__all__ = ["Prepared", "Result", "Status", "Suite", "check", "find", "prepared"]
+__all__ = ["Prepared", "Result", "Status", "Suite", "check", "find", "prepared", "quiet"]
 
 _MANY = 100
 """Fewer cases than this are done before other processes have begun."""
@@ -90,17 +90,21 @@ class Result(msgspec.Struct, frozen=True):
         return self.status not in _BAD
 
     @property
+    def is_orphan(self) -> bool:
+        """Whether it is about a snapshot without a case."""
+        return self.status in (Status.ORPHAN, Status.DELETED)
+
+    @property
     def snapshot(self) -> Path:
         """The file of the snapshot."""
-        if self.status in (Status.ORPHAN, Status.DELETED):
+        if self.is_orphan:
             return self.path
         return _casefiles.snapshot_of(self.path)
 
     def to_dict(self) -> dict[str, object]:
         """Return it as plain data; what it took is left out, so that the same cases give the same lines."""
-        orphan = self.snapshot == self.path
         return {
-            "case": None if orphan else self.path.as_posix(),
+            "case": None if self.is_orphan else self.path.as_posix(),
             "snapshot": self.snapshot.as_posix(),
             "status": self.status.value,
             "message": self.message or None,
@@ -248,7 +252,7 @@ class _Checker:
         """Return what came of the case in a file."""
         begin = time.perf_counter()
         try:
-            with _quiet():
+            with quiet():
                 result = self._checked(path)
         except TurnoutError as error:
             message = str(error).removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
@@ -307,8 +311,8 @@ def _changed(path: Path, was: str, now: str) -> Result:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep turnout's log still: what it would say of an event is in the plan, and so in the snapshot."""
+def quiet() -> Iterator[None]:
+    """Keep turnout's log still inside: what it would say of an event is in the plan, and so in the snapshot."""
     logger = logging.getLogger("turnout")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
