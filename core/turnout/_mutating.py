@@ -183,8 +183,9 @@ class _Specimens:
     """The specimens of a destination with all the settings that its suite is about, each plan of them once."""
 
     def __init__(self, shapes: Sequence[Destination]) -> None:
-        self._kind: Any = type(shapes[0])
-        kind = mutable(self._kind)
+        plugin: Any = type(shapes[0])
+        self._kind: Any = plugin
+        kind = mutable(plugin)
         self._shapes = [cast(Mutable, rebuilt(kind, one.id, one.config)) for one in shapes]
         self._shown = [one for call_type in CALL_TYPES for one in self._of(call_type)]
 
