@@ -9,8 +9,8 @@ found.destinations[0].edges # each edge, and whether a case pins it
 
 An *edge* leads from one place of the input (a value of the event, a setting) to one place of the output. Which there
 are is found on specimens, which are made from the spec, under the settings that occur in the cases, and with each
-single setting changed: `turnout.lineage` says how. A case *pins* an edge when its plan changes, where a snapshot shows it, as
-soon as that place of its event or of its settings is changed. Rules and edges count for each platform.
+single setting changed: `turnout.lineage` says how. A case *pins* an edge when its plan changes, where a snapshot shows
+it, as soon as that place of its event or of its settings is changed. Rules and edges count for each platform.
 
 What can't be pinned is no edge here: secrets (a snapshot shows `***`), and what turnout itself works out before a
 destination sees the event (the time from four places, the id of an event without one), which counts once.
