@@ -232,7 +232,11 @@ def test_one_broken_impression_among_ten_thousand() -> None:
     assert len(found) == 10_000
 
 
-@pytest.mark.parametrize("payload", [b"{", b"\xff", gzip.compress(b"[]")[:-4], b"\x1f\x8bxx", "[1e999]", b""])
+@pytest.mark.parametrize(
+    "payload",
+    [b"{", b"\xff", gzip.compress(b"[]")[:-4], b"\x1f\x8bxx", "[1e999]", b""],
+    ids=["cut", "no text", "cut gzip", "no gzip", "a number", "nothing"],
+)
 def test_a_payload_that_can_not_be_read_is_refused(payload: Any) -> None:
     """As a whole."""
     with pytest.raises(Refusal):
