@@ -157,6 +157,7 @@ def test_a_body_is_unpacked() -> None:
         (gzip.compress(b"one") + b"more", "gzip", "something behind it"),
         (b"\x28\xb5\x2f\xfd", "zstd", "packed as 'zstd'"),
     ],
+    ids=["no gzip", "empty", "cut off", "more", "zstd"],
 )
 def test_bodies_that_cannot_be_unpacked(shop: Shop, body: bytes, packing: str, words: str) -> None:
     """ValueError says why; the ledger says how many bytes there were."""
