@@ -57,7 +57,7 @@ def configured(folder: Path, vendor: str = "http://127.0.0.1:9", **tables: Table
         "destinations": {"amplitude": {"plugin": "amplitude", "api_key": "key-82", "base_url": vendor}},
     }
     for name, table in tables.items():
-        usual[name] = {**table} if name in ("sources", "destinations", "hooks") else {**usual[name], **table}
+        usual[name] = {**table} if name in ("sources", "destinations", "hooks") else {**usual.get(name, {}), **table}
     path = folder / "turnout.toml"
     path.write_text("\n".join(_lines(usual)), encoding="utf-8")
     return path

@@ -103,7 +103,7 @@ BAD = [
     ("[[send]]", "FILE: 'send' must be a table, written [send], not a list."),
     (
         "destinations.plugin = 'a'",
-        "FILE: 'destinations.plugin' must be a table, written [destinations.<id>], not 'a'.",
+        "FILE: 'destinations.plugin' must be a table, written [destinations.<id>], not a text.",
     ),
     ("hooks.filter = true", "FILE: 'hooks.filter' must be a table, written [hooks.<id>], not true."),
     (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from turnout import ITEMS, Answer, Batch, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
@@ -215,3 +217,13 @@ def test_a_key_that_no_header_can_hold_is_a_reason(server: tuple[str, Server]) -
     answer = send(server[0], key="schlüssel-☃")
     assert isinstance(answer, Reason)
     assert "schl" not in answer.message
+
+
+def test_nothing_is_logged_of_requests_of_ours(server: tuple[str, Server], caplog: pytest.LogCaptureFixture) -> None:
+    """httpx and httpcore would log the URL and the vendor's headers, in which a secret may stand; others' they may."""
+    caplog.set_level(logging.DEBUG)
+    send(server[0])
+    told = [record for record in caplog.records if record.name.startswith("http")]
+    assert not [record for record in told if record.name == "httpx" or "headers" in record.getMessage()]
+    httpx.get(server[0])
+    assert "httpx" in {record.name for record in caplog.records}

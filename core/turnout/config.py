@@ -287,7 +287,7 @@ def _check_sections(path: Path, document: Mapping[str, Any]) -> None:
 def _table(path: Path, document: Mapping[str, Any], name: str) -> dict[str, Any]:
     table = document.get(name, {})
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}: '{name}' must be a table, written [{name}], not {shown(table)}.")
+        raise ConfigError(f"{path}: '{name}' must be a table, written [{name}], not {_what(table)}.")
     return table
 
 
@@ -371,8 +371,13 @@ def _hooks(path: Path, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _entry(path: Path, section: str, name: str, entry: object) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise ConfigError(f"{path}: '{section}.{name}' must be a table, written [{section}.<id>], not {shown(entry)}.")
+        raise ConfigError(f"{path}: '{section}.{name}' must be a table, written [{section}.<id>], not {_what(entry)}.")
     if not _ID.fullmatch(name):
         rule = "an id has small letters, digits, '-' and '_', and starts with a letter or digit"
         raise ConfigError(f"{path}: [{section}.{shown(name)}]: {rule}.")
     return entry
+
+
+def _what(value: object) -> str:
+    """Return what stands in the place of a table; not a text itself, which may be a key."""
+    return "a text" if isinstance(value, str) else shown(value)

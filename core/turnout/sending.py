@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -44,6 +46,29 @@ class _Lent(httpx.AsyncBaseTransport):
         return await self._owned.handle_async_request(request)
 
 
+_ours: ContextVar[bool] = ContextVar("_ours", default=False)
+
+
+def _of_others(_: logging.LogRecord) -> bool:
+    """Return whether a log record is of a request that is not ours; a filter."""
+    return not _ours.get()
+
+
+for _name in ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+    logging.getLogger(_name).addFilter(_of_others)
+
+
+class _Client(httpx.AsyncClient):
+    """An httpx client of whose requests nothing is logged: the URL may hold a secret, or a header of the answer."""
+
+    async def send(self, *given: Any, **options: Any) -> httpx.Response:
+        token = _ours.set(True)
+        try:
+            return await super().send(*given, **options)
+        finally:
+            _ours.reset(token)
+
+
 def _transport(given: Transport | None) -> httpx.AsyncBaseTransport | None:
     if given is None:
         return None
@@ -72,7 +97,7 @@ class Sender:
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self._timeout = timeout
         waits = httpx.Timeout(timeout, connect=timeout * _SOONER, pool=timeout * _SOONER)
-        self._client = httpx.AsyncClient(timeout=waits, limits=limits, transport=_transport(transport), trust_env=False)
+        self._client = _Client(timeout=waits, limits=limits, transport=_transport(transport), trust_env=False)
 
     async def __aenter__(self) -> Sender:
         await self._client.__aenter__()
@@ -164,7 +189,7 @@ class Fetcher:
         """Waits so many seconds."""
         self.clock = clock or _utc
         """Gives the time, with its zone."""
-        self._client = httpx.AsyncClient(timeout=timeout, transport=_transport(transport), trust_env=False)
+        self._client = _Client(timeout=timeout, transport=_transport(transport), trust_env=False)
 
     async def __aenter__(self) -> Fetcher:
         await self._client.__aenter__()
