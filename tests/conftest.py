@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,11 @@ from turnout import (
 from turnout.config import SendSettings
 from turnout.settings import flag, text
 from turnout.testing import Answer, Call, Simulator
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # A run in the background of a shell ignores Ctrl-C, and so would the processes that tests send it to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 pytest_plugins = ["pytester"]
 
