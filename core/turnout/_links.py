@@ -7,6 +7,7 @@ a key is renamed, and if nothing but that name changes in the output, the key is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from turnout._json import compact, pointer
 from turnout._output import EVENT, Output, Target, fields_of
 from turnout._payload import Path
 from turnout._perturb import other
-from turnout._pointer import steps
+from turnout._pointer import general, steps
 from turnout._trial import Trial
 from turnout.destination import Destination, rebuilt
 from turnout.endpoint import Item
@@ -25,7 +26,7 @@ from turnout.lineage import Source
 from turnout.platforms import SERVER, platform_of
 from turnout.settings import Config, Settings, describe
 
-__all__ = ["KEY", "VALUE", "Link", "Names", "is_open", "platform_at", "words_of"]
+__all__ = ["KEY", "VALUE", "Link", "Names", "is_free", "is_open", "platform_at", "words_of"]
 
 KEY, VALUE = "{key}", "{value}"
 """In a path: an open key, and a key of the output that is a value of the event."""
@@ -33,6 +34,7 @@ KEY, VALUE = "{key}", "{value}"
 _FREE = (("properties",), ("traits",), ("integrations",), ("context", "traits"))
 """Below these the keys of an event are its sender's."""
 _MARKER = "marker-"
+_NUMBER = re.compile(r"/[0-9]+(?=/|$)")
 _decode = msgspec.json.Decoder().decode
 _Place = tuple[str, int, tuple[str, ...]]
 """A place of the output: rule, number of the item, and path."""
@@ -90,7 +92,7 @@ class Names:
         words = words_of(trial.destination)
         self._words = {word: name for word, name in words.items() if word not in self._keys or self._is_word(word)}
         """The keys that are only known because a setting names them."""
-        self._own = {str(step) for path in trial.payload.places if _free(path) for step in path[1:]}
+        self._own = {str(step) for path in trial.payload.places if is_free(path) for step in path[1:]}
         self._there = set(_prefixes(base))
         self._copies: set[_Place] = set()
         """The places of the output whose last step is an open key."""
@@ -99,7 +101,7 @@ class Names:
         """The paths of the event that end with an open key."""
         closed = set() if closed is None else closed
         for path in _asked(trial.payload.places, self.open, closed):
-            if not self._ask(path) and not _free(path):
+            if not self._ask(path) and not is_free(path):
                 closed.add(path)
         self.sources = {pointer(path): self._source(path) for path in trial.payload.places}
         """The name of each place of the event, by its JSON Pointer."""
@@ -108,9 +110,13 @@ class Names:
         """Return the link of two places; None where no snapshot shows it. `after` is the new value of the source."""
         if target.part == "key" or (self._masked(source) and (target.part == "request" or target.path)):
             return None
-        name = self.sources.get(source.name, source.name) if source.kind == "event" else source.name
+        name = self._named(source.name) if source.kind == "event" else source.name
         platform = "" if target.part == "request" else self.platform
         return Link(platform, Source(source.kind, name), self.target(target, after))
+
+    def _named(self, path: str) -> str:
+        # Where an element of a list is gone, the others have other places.
+        return self.sources.get(path) or self.sources.get(_NUMBER.sub("/0", path)) or general(path)
 
     def _masked(self, source: Source) -> bool:
         return source.kind == "setting" and source.name in self._secret
@@ -132,9 +138,11 @@ class Names:
 
     def _is_copy(self, place: _Place) -> bool:
         """Return whether a step of the output is an open key; of what isn't there yet, by its name alone."""
-        if place in self._there:
-            return place in self._copies
-        return len(place[2]) > 1 and place[2][-1] in self._own
+        rule, number, path = place
+        alike = rule, number, tuple("0" if step == "-" else step for step in path)
+        if alike in self._there:
+            return alike in self._copies
+        return len(path) > 1 and path[-1] in self._own
 
     def _step(self, step: str, after: Any) -> str:
         if step == "-" or step.isdecimal():
@@ -162,7 +170,7 @@ class Names:
             if path[: number + 1] in self.open:
                 made.append(f"/{KEY}")
                 break
-            word = self._words.get(str(step)) if _free(path) else None
+            word = self._words.get(str(step)) if is_free(path) else None
             made.append("/*" if isinstance(step, int) else f"/{{{word}}}" if word else pointer((step,)))
         return "".join(made)
 
@@ -175,7 +183,7 @@ class Names:
         renamed = self._renamed(key, len(path))
         if self._keep(path, renamed, _renamed(value, path, renamed)):
             return True
-        return _free(path) and self._keep(path, renamed, _called(value, key, renamed))
+        return is_free(path) and self._keep(path, renamed, _called(value, key, renamed))
 
     def _renamed(self, key: str, number: int) -> str:
         """Return another key, one that doesn't stand in the output yet."""
@@ -200,7 +208,8 @@ class Names:
         return True
 
 
-def _free(path: Path) -> bool:
+def is_free(path: Path) -> bool:
+    """Return whether a path of the event leads to where its sender is free to call keys as he likes."""
     return any(path[: len(one)] == one for one in _FREE)
 
 
@@ -258,7 +267,7 @@ def _called(value: Any, word: str, renamed: str, path: Path = ()) -> Any:
         return [_called(one, word, renamed, (*path, number)) for number, one in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    mine = _free(path)
+    mine = is_free(path)
     return {
         renamed if mine and name == word else name: _called(one, word, renamed, (*path, name))
         for name, one in value.items()

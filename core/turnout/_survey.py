@@ -6,7 +6,8 @@ before (a field of a rule, or a rule with another value of a setting that matter
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +15,16 @@ import msgspec
 from msgspec import UNSET
 
 from turnout._json import compact, pointer, read
-from turnout._links import Link, Names, is_open, platform_at, words_of
+from turnout._links import Link, Names, is_free, is_open, platform_at, words_of
 from turnout._output import Output, Target, differences, fields_of
 from turnout._payload import Path
 from turnout._perturb import other
+from turnout._pointer import steps
 from turnout._processes import shared_out
 from turnout._shapes import kinds
+from turnout._specimen_forms import LIBRARIES
 from turnout._trial import Trial
-from turnout.destination import Destination
+from turnout.destination import Destination, declared_rules
 from turnout.event import CALL_TYPES
 from turnout.lineage import CONDITION, Edge, Lineage, Source, applied, trace
 from turnout.mapping import quietly
@@ -39,6 +42,7 @@ _TIMES = (
     Source("made", "clock"),
 )
 _MESSAGE = Source("event", "/messageId")
+_FEW = 2
 _LONG = ("track", "page", "screen", "identify")
 
 
@@ -131,15 +135,50 @@ class Surveyor:
 
 
 def chosen(shapes: Sequence[Destination], call_type: str) -> Iterator[tuple[Destination, list[Specimen]]]:
-    """Yield each destination with its specimens of a call type, those with words of its settings too."""
-    common = [one for one in specimens(destination=type(shapes[0]), parts=False) if one.event["type"] == call_type]
-    by_words: dict[tuple[str, ...], list[Specimen]] = {}
+    """Yield each destination with its specimens of a call type, those with words of its settings too.
+
+    Where platforms count, the specimens that come from none are also from each.
+    """
+    common = _of_type(specimens(destination=type(shapes[0]), parts=False), call_type)
+    found: dict[tuple[bool, tuple[str, ...]], list[Specimen]] = {}
     for destination in shapes:
-        words = tuple(sorted(words_of(destination)))
-        if words not in by_words:
-            mine = [one for one in named(destination) if one.event["type"] == call_type] if words else []
-            by_words[words] = [*common, *mine]
-        yield destination, by_words[words]
+        key = destination.device_mode, tuple(sorted(words_of(destination)))
+        if key not in found:
+            each = [*common, *(_of_type(named(destination), call_type) if key[1] else ())]
+            found[key] = [*each, *_from_platforms(each, destination)] if destination.device_mode else each
+        yield destination, found[key]
+
+
+def _of_type(every: Iterable[Specimen], call_type: str) -> list[Specimen]:
+    return [one for one in every if one.event["type"] == call_type]
+
+
+def _from_platforms(every: Iterable[Specimen], destination: Destination) -> Iterator[Specimen]:
+    """Yield specimens as they would come from each platform; of calls that the same rules are for only a few."""
+    counts: Counter[tuple[bool, ...]] = Counter()
+    for one in every:
+        context = one.event.get("context")
+        if isinstance(context, dict) and "_from_" not in one.name and one.name != one.event["type"]:
+            kind = _rules_named(destination, one.event)
+            counts[kind] += 1
+            for platform, (name, *_) in LIBRARIES.items() if counts[kind] <= _FEW else ():
+                library = {**context.get("library", {}), "name": name}
+                event = {**one.event, "context": {**context, "library": library}}
+                yield Specimen(f"{one.name}_from_{platform}", event)
+
+
+def _rules_named(destination: Destination, event: Mapping[str, Any]) -> tuple[bool, ...]:
+    """Return which rules for names of track calls are for this one."""
+    name = event.get("event")
+    filters = [one.event for one in declared_rules(type(destination)) if one.event is not None]
+    return tuple(_is_for(one, name) for one in filters) if isinstance(name, str) else ()
+
+
+def _is_for(fits: Callable[[str], bool], name: str) -> bool:
+    try:
+        return bool(fits(name))
+    except Exception:
+        return False
 
 
 class _Looking:
@@ -251,8 +290,9 @@ class _Given:
         return self._names(edge).link(edge.source, edge.target, edge.after)
 
     def _names(self, edge: Edge) -> Names:
-        """Return the names without what is given, unless the key could be open, or the platform be another, then."""
-        if not edge.given or not (self._opens(edge) or any(one.source == _LIBRARY for one in edge.given)):
+        """Return the names without what is given, unless a key could be open, or the platform be another, then."""
+        free = edge.source.kind == "event" and is_free(tuple(steps(edge.source.name)))
+        if not edge.given or not (free or self._opens(edge) or any(one.source == _LIBRARY for one in edge.given)):
             return self.plain
         key = tuple((one.source, compact(None if one.after is UNSET else one.after)) for one in edge.given)
         if key not in self._known.given:
