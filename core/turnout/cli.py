@@ -57,7 +57,6 @@ def main() -> None:
     Plan, send and check Segment-style events, with destinations as plugins.
     """
     logging.basicConfig(format="turnout: %(message)s", level=logging.WARNING)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
