@@ -49,6 +49,7 @@ bench: $(READY)
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python benchmarks/chaos_order.py --seed $(SEED)
+	$(BIN)/python benchmarks/chaos_gateway.py --kills $(KILLS) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) tests/clients/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -42,7 +42,7 @@ from chaos_workers import (
 from turnout.dispatcher import Dispatcher
 from turnout.sqlite_log import SqliteLog
 
-__all__ = ["main"]
+__all__ = ["Run", "folder", "main", "options", "report"]
 
 NAMES = ("cloud", "device")
 _SOME = {"code": 429, "error": "Too many requests for some devices and users", "throttled_events": [0, 2, 5, 11]}
@@ -76,21 +76,47 @@ class Run:
         if not reached((folder / "urls.json").exists, self.limit):
             raise ChaosError(f"the vendor did not come up within {self.limit:g} seconds")
         self.urls: dict[str, str] = json.loads((folder / "urls.json").read_text())
-        self.config = configured(folder, log, self.urls)
-        accept = [str(HERE / "chaos_accept.py"), str(folder), str(self.seed), str(options.rate)]
-        accept += ["--broken"] if options.broken else []
-        self.accept = Worker(folder, "accept", accept, lambda: _size(folder / "accepted"))
-        stack.enter_context(closing(self.accept))
-        self.deliver = stack.enter_context(closing(deliverer(folder, self.config, self._delivered)))
+        self.config = self.configured()
+        self.start(stack, options)
 
-    def _delivered(self) -> int:
+    def configured(self) -> Path:
+        """Write the configuration, and return its path."""
+        return configured(self.folder, self.log, self.urls)
+
+    def start(self, stack: ExitStack, options: argparse.Namespace) -> None:
+        """Start the processes that are killed."""
+        accept = [str(HERE / "chaos_accept.py"), str(self.folder), str(self.seed), str(options.rate)]
+        accept += ["--broken"] if options.broken else []
+        self.accept = stack.enter_context(closing(Worker(self.folder, "accept", accept, self.accepted)))
+        self.deliver = stack.enter_context(closing(deliverer(self.folder, self.config, self.delivered)))
+
+    @property
+    def kills(self) -> dict[str, int]:
+        """How often which process was killed."""
+        return {"accept": self.accept.kills, "deliver": self.deliver.kills}
+
+    @property
+    def interrupted(self) -> int:
+        """How often delivery was ended."""
+        return self.deliver.kills + self.deliver.ended
+
+    def accepted(self) -> int:
+        """Return how much was accepted, in any unit."""
+        return _size(self.folder / "accepted")
+
+    def delivered(self) -> int:
+        """Return how much the vendors have taken, in any unit."""
         return sum(_size(self.folder / f"{name}.journal") for name in NAMES)
 
     def strike(self) -> None:
-        """Order faults, and kill one process: soon after its start, or some time after it has got something done."""
+        """Order faults, and kill a process."""
         for name in NAMES:
             if self.dice.random() < 0.8:
                 self.order(name, self.dice.choice(self.kinds))
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill one process: soon after its start, or some time after it has got something done."""
         worker = self.dice.choice([self.accept, self.deliver, self.deliver])
         if self.dice.random() < 0.75:
             worker.wait_for_progress(5.0)
@@ -118,15 +144,23 @@ class Run:
 
     def finish(self) -> bool:
         """Accept no more, let delivery come to its end as long as it gets on, and return whether it did."""
-        (self.folder / "stop").touch()
-        self.accept.process.wait(self.limit)
+        self.stop_sending()
         with closing(SqliteLog(self.log)) as log:
             left = -1
             while left != (left := sum(state.pending for state in log.states().values())):
                 if reached(lambda: settled(log, NAMES), self.limit):
                     return True
-        self.deliver.close()  # what is judged has to stand still
+        self.stop_delivering()
         return False
+
+    def stop_sending(self) -> None:
+        """See to it that nothing more is accepted."""
+        (self.folder / "stop").touch()
+        self.accept.process.wait(self.limit)
+
+    def stop_delivering(self) -> None:
+        """See to it that nothing more is delivered: what is judged has to stand still."""
+        self.deliver.close()
 
     def verdicts(self) -> dict[str, Verdicts]:
         """Return what is to be said of each destination."""
@@ -179,13 +213,13 @@ def run_full(folder: Path, options: argparse.Namespace) -> bool:
 
 def report(one: Run, done: bool, seconds: float, title: str = "") -> bool:
     """Print what happened, and return whether every promise was kept."""
-    kills = (one.accept.kills, one.deliver.kills)
-    told = f"{title}seed {one.seed}: {sum(kills)} kills ({kills[0]} accept, {kills[1]} deliver), {seconds:.0f} s"
+    kills = ", ".join(f"{times} {name}" for name, times in one.kills.items())
+    told = f"{title}seed {one.seed}: {sum(one.kills.values())} kills ({kills}), {seconds:.0f} s"
     print(told if done else f"{told}, NOT SETTLED: delivery does not get on")
     damage = one.damage()
     for sentence in damage:
         print(f"  BROKEN: {sentence}")
-    sound = [_show(name, found, kills[1] + one.deliver.ended) for name, found in one.verdicts().items()]
+    sound = [_show(name, found, one.interrupted) for name, found in one.verdicts().items()]
     return done and not damage and all(sound)
 
 
@@ -235,7 +269,8 @@ def _examples(found: Verdicts, promise: str) -> str:
 
 
 @contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
+def folder(kept: Path | None) -> Iterator[Path]:
+    """Make the folder of a run, which is removed in the end unless it is to be kept."""
     if kept is None:
         with tempfile.TemporaryDirectory(prefix="turnout-chaos-") as name:
             yield Path(name)
@@ -244,9 +279,9 @@ def _folder(kept: Path | None) -> Iterator[Path]:
         yield kept
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it, and return 0, 1 when a promise was broken, or 2 when the run did not work."""
-    parser = argparse.ArgumentParser(description="Kill turnout again and again, and see whether anything was lost.")
+def options(about: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return what a command line says."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=400.0, help="events that are accepted in a second, about")
@@ -255,14 +290,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave everything in this new folder")
     parser.add_argument("--no-disk", action="store_true", help="leave out the run on a full disk")
     parser.add_argument("--broken", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it, and return 0, 1 when a promise was broken, or 2 when the run did not work."""
+    chosen = options("Kill turnout again and again, and see whether anything was lost.", arguments)
     end_on_signal()
     try:
-        with _folder(options.keep) as folder:
-            parts = [folder / "run", *([] if options.no_disk else [folder / "full"])]
+        with folder(chosen.keep) as place:
+            parts = [place / "run", *([] if chosen.no_disk else [place / "full"])]
             for part in parts:
                 part.mkdir()
-            kept = [run(parts[0], options), *(run_full(part, options) for part in parts[1:])]
+            kept = [run(parts[0], chosen), *(run_full(part, chosen) for part in parts[1:])]
             return 0 if all(kept) else 1
     except ChaosError as error:
         print(f"chaos: {error}", file=sys.stderr)

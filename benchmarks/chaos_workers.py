@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from turnout.log import Log
@@ -31,7 +32,7 @@ AT_ONCE = 200
 _CONFIGURATION = """
 [log]
 path = "{log}"
-keep_hours = 0.0
+keep_hours = {keep_hours}
 [deliver]
 timeout_seconds = 0.5
 lanes = {lanes}
@@ -42,6 +43,7 @@ setup_wait_seconds = 0.3
 grace_seconds = 2.0
 poll_seconds = 0.02
 """
+_NUMBERS: dict[str, float] = {"keep_hours": 0.0, "lanes": 4, "at_once": AT_ONCE, "in_flight": IN_FLIGHT}
 _DESTINATION = """
 [destinations.{name}]
 plugin = "chaos"
@@ -74,13 +76,17 @@ class Worker:
             self._command, stdout=self._output, stderr=self._output, env=self._environment, start_new_session=True
         )
 
-    def kill(self) -> None:
-        """End it with SIGKILL, and start it again at once."""
+    def kill(self, *, whole: bool = False) -> None:
+        """End it with SIGKILL, perhaps with everything that it has started, and start it again at once."""
         self.revive()
-        self.process.kill()
-        self.process.wait()
+        self._kill(whole)
         self.kills += 1
         self.start()
+
+    def _kill(self, whole: bool) -> None:
+        with suppress(ProcessLookupError):
+            (os.killpg if whole else os.kill)(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def revive(self) -> None:
         """Start it again if it has ended by itself, as a supervisor does, where it may."""
@@ -92,9 +98,8 @@ class Worker:
         self.start()
 
     def close(self) -> None:
-        """End it for good."""
-        self.process.kill()
-        self.process.wait()
+        """End it for good, with everything that it has started."""
+        self._kill(whole=True)
         self._output.close()
 
     def wait_for_progress(self, seconds: float) -> None:
@@ -102,13 +107,14 @@ class Worker:
         reached(lambda: self._progress() != self._started, seconds, every=0.01)
 
 
-def configured(folder: Path, log: Path, urls: Mapping[str, str], **given: int) -> Path:
+def configured(folder: Path, log: Path, urls: Mapping[str, str], more: str = "", **given: float) -> Path:
     """Write the configuration of a run, install its plugin in `folder/site`, and return the configuration's path.
 
-    `given` may have other numbers than usual for `lanes`, `at_once` and `in_flight`.
+    `more` are more tables; `given` may have other numbers than usual for `keep_hours`, `lanes`, `at_once` and
+    `in_flight`.
     """
     _install_plugin(folder / "site")
-    text = _CONFIGURATION.format(log=log, **{"lanes": 4, "at_once": AT_ONCE, "in_flight": IN_FLIGHT} | given)
+    text = more + _CONFIGURATION.format(log=log, **_NUMBERS | given)
     for name, url in urls.items():
         text += _DESTINATION.format(name=name, url=url, mode="device" if name == "device" else "cloud")
     config = folder / "turnout.toml"

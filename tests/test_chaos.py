@@ -24,6 +24,8 @@ LIMIT = 900
 RUNS = {
     "short": ["chaos.py", "--kills", "20", "--seed", "1", "--limit", "300", "--no-disk"],
     "broken": ["chaos.py", "--kills", "12", "--seed", "1", "--limit", "300", "--no-disk", "--broken"],
+    "gateway": ["chaos_gateway.py", "--kills", "8", "--seed", "1", "--limit", "300"],
+    "hasty": ["chaos_gateway.py", "--kills", "8", "--seed", "2", "--limit", "300", "--broken"],
     "order": ["chaos_order.py", "--users", "50", "--events", "40", "--kills", "8", "--seed", "1", "--limit", "300"],
 }
 
@@ -85,10 +87,11 @@ def test_order_is_kept_while_answers_are_as_prescribed(runs: Runs) -> None:
     assert all(f"{status} " in output for status in (400, 429, 500)), output
 
 
-def test_a_build_that_acknowledges_before_the_commit_is_found(runs: Runs) -> None:
-    """The same run with it loses events, says so, and fails."""
-    output = told(runs["broken"])
-    assert runs["broken"].returncode == 1, output
+@pytest.mark.parametrize("name", ["broken", "hasty"])
+def test_a_build_that_acknowledges_before_the_commit_is_found(runs: Runs, name: str) -> None:
+    """The same runs with it lose events, say so, and fail."""
+    output = told(runs[name])
+    assert runs[name].returncode == 1, output
     assert "BROKEN: lost" in output
 
 
@@ -97,3 +100,10 @@ def test_nothing_is_lost_in_twenty_kills(runs: Runs) -> None:
     output = told(runs["short"])
     assert runs["short"].returncode == 0, output
     assert "20 kills" in output
+
+
+def test_nothing_is_lost_through_the_gateway(runs: Runs) -> None:
+    """Clients send over HTTP while the gateway and its delivery are killed; what got 200 arrives once, in order."""
+    output = told(runs["gateway"])
+    assert runs["gateway"].returncode == 0, output
+    assert "8 kills" in output
