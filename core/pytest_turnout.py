@@ -9,6 +9,8 @@ shows (default 2026-01-01T00:00:00Z). The plan is compared with `__snapshots__/<
 `turnout check`. To write or renew snapshots: `pytest --snapshot-update`, or `turnout check --update`; a snapshot
 without a case fails the collection of its folder.
 
+The case of a source lies in `cases/<source>/` and has a `payload`; its snapshot holds the events that are read of it.
+
 With `--turnout-coverage` the summary says what the cases that passed pin, and `--turnout-min-coverage 100` fails below
 that; under pytest-xdist too.
 
@@ -161,17 +163,17 @@ class CaseTest(pytest.Function):
 def _make_test(path: Path) -> Any:
     def case(snapshot: Any) -> None:
         __tracebackhide__ = True
-        from turnout.cases import Case
         from turnout.errors import ConfigError
+        from turnout.sourcecases import load_case
 
         wrong = ""
         try:
-            plans = Case.load(path).pinned()
+            pinned = load_case(path).pinned()
         except ConfigError as error:
             wrong = str(error)
         if wrong:
             pytest.fail(wrong if str(path) in wrong else f"{path}: {wrong}", pytrace=False)
-        assert plans == snapshot(extension_class=_extension())
+        assert pinned == snapshot(extension_class=_extension())
 
     return case
 

@@ -49,6 +49,8 @@ def coverage_lines(found: CaseCoverage, floor: float | None) -> Iterator[Text]:
     """Yield what is shown of a coverage; `floor` is the least that is asked for, in percent."""
     for one in found.destinations:
         yield from _destination(one)
+    if not found.destinations:
+        yield Text("No case is one of a destination; what those of sources cover is not measured.", style="yellow")
     yield from _alike(found)
     yield _verdict(f"{_percent(found.percent)} is covered", found.percent, floor)
 

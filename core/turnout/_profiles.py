@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from turnout._casefiles import profiles_of
 from turnout.errors import ConfigError, did_you_mean
-from turnout.settings import Settings
+from turnout.settings import Section
 from turnout.strictjson import load_file
 
-__all__ = ["Profiles"]
+__all__ = ["Profiles", "profiled"]
 
 _EXTENDS = "extends"
 
@@ -32,7 +33,7 @@ class Profiles:
         self.path = found[0]
         self.by_name = load_file(self.path, "profiles")
 
-    def settings(self, name: str, schema: type[Settings]) -> dict[str, Any]:
+    def settings(self, name: str, schema: type[Section]) -> dict[str, Any]:
         """Return the settings of a profile, laid over those of the profiles that it extends.
 
         Raises `ConfigError` for a profile that isn't there, is no object, or extends itself.
@@ -63,3 +64,31 @@ class Profiles:
         if not isinstance(profile, dict):
             raise ConfigError(f"{self.path}: the profile '{name}' must be an object of settings.")
         return profile
+
+
+def profiled(
+    path: Path, told: dict[str, Any], given: dict[str, Any], schema: Callable[[], type[Section]]
+) -> dict[str, dict[str, Any]]:
+    """Return the settings of a case with each profile that it names, by its name; empty when it names none.
+
+    `given` are the settings of the case itself, which are laid over those of a profile. Raises `ConfigError`.
+    """
+    if "profile" not in told and "profiles" not in told:
+        return {}
+    names, profiles, kind = _names(path, told), Profiles(path), schema()
+    return {name: kind.overlay(profiles.settings(name, kind), given) for name in names}
+
+
+def _names(path: Path, told: dict[str, Any]) -> list[str]:
+    if "profile" in told and "profiles" in told:
+        raise ConfigError(f"{path}: a case has either 'profile' or 'profiles'.")
+    if "profile" in told:
+        if not isinstance(told["profile"], str):
+            raise ConfigError(f"{path}: 'profile' must be the name of a settings profile.")
+        return [told["profile"]]
+    names = told["profiles"]
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise ConfigError(f"{path}: 'profiles' must be a list of strings.")
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"{path}: 'profiles' must name at least one settings profile, and none twice.")
+    return names

@@ -11,6 +11,7 @@ import msgspec
 from turnout._json import pointer
 from turnout.cases import Case
 from turnout.event import CALL_TYPES
+from turnout.sourcecases import SourceCase
 
 __all__ = ["Alike", "alike"]
 
@@ -25,12 +26,12 @@ class Alike(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
 
 
-def alike(case: Case) -> list[Alike]:
+def alike(case: Case | SourceCase) -> list[Alike]:
     """Return the values that more than one string or number of an event of `case` has, in the order of the events.
 
     A number and its text are alike, since ids and texts are read as text. What doesn't count: true, false and null, the
     empty string (it is as good as absent), words that the spec prescribes (such as `type`), and equal values in
-    different events of a case, which may belong together.
+    different events of a case, which may belong together. Of a source's case, the parts of a list are its events.
     """
     return [one for number, event in enumerate(case.events, start=1) for one in _in_event(number, event)]
 

@@ -34,6 +34,7 @@ from turnout.cases import Case
 from turnout.checking import Suite
 from turnout.destination import Destination, Rule, declared_rules, load_destination
 from turnout.platforms import SERVER
+from turnout.sourcecases import destination_cases
 
 __all__ = ["AlikeIn", "CaseCoverage", "DestinationCoverage", "EdgeUse", "RuleUse", "ValueUse", "coverage"]
 
@@ -176,14 +177,14 @@ def percent(uses: Iterable[RuleUse | ValueUse | EdgeUse]) -> float:
 def coverage(cases: Suite | Iterable[Path], *, jobs: int = 1) -> CaseCoverage:
     """Return what cases pin; `cases` are their files, or what `turnout.checking.find` found. Nothing is compared.
 
-    With `jobs` above 1 so many processes work on it. Raises `ConfigError` for a case that is wrong, and `PluginError`
-    for a destination that can't be loaded.
+    Cases of sources are left out. With `jobs` above 1 so many processes work on it. Raises `ConfigError` for a case
+    that is wrong, and `PluginError` for a destination that can't be loaded.
     """
-    paths = tuple(cases.cases if isinstance(cases, Suite) else cases)
+    loaded = destination_cases(cases.cases if isinstance(cases, Suite) else cases)
+    paths = tuple(one.path for one in loaded)
     by_plugin: dict[str, list[Case]] = {}
-    for path in paths:
-        for case in Case.load(path).each():
-            by_plugin.setdefault(case.destination, []).append(case)
+    for case in (each for one in loaded for each in one.each()):
+        by_plugin.setdefault(case.destination, []).append(case)
     surveys = {name: _Surveyed(name, mine, jobs) for name, mine in sorted(by_plugin.items())}
     goals = Goals(
         frozenset((name, link) for name, one in surveys.items() for link in one.survey.links),

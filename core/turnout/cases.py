@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from turnout._casefiles import destination_of
+from turnout._profiles import profiled
 from turnout._times import parse
 from turnout.config import DeliverSettings, LogSettings, SendSettings
 from turnout.destination import Destination, load_destination
@@ -22,15 +23,17 @@ from turnout.inputs import Inputs
 from turnout.strictjson import load_file
 from turnout.trackingplan import TrackingPlan
 
-__all__ = ["Case", "Pinned", "Plans", "dump"]
+__all__ = ["Case", "Pinned", "Plans", "Told", "dump"]
 
 _KEYS = ("doc", "rules", "destination", "settings", "profile", "profiles", "tracking_plan", "event", "events", "now")
 _NOW = "2026-01-01T00:00:00Z"
 
 Plans = list[dict[str, Any]]
 """One plan for each event and destination, as `turnout plan` writes it."""
-Pinned = Plans | dict[str, Plans]
-"""What a snapshot holds: plans, or for a case with several profiles the plans of each by its name."""
+Told = dict[str, list[dict[str, Any]]]
+"""What a source reads: `events`, and `refused`, each with `code`, `message` and `path`."""
+Pinned = Plans | Told | dict[str, Plans] | dict[str, Told]
+"""What a snapshot holds: plans, or what a source reads; for a case with several profiles that of each by its name."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -60,9 +63,11 @@ class Case(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, path: Path, told: dict[str, Any]) -> Case:
         """Return the case that a file with the object `told` is."""
+        if "payload" in told:
+            raise ConfigError(f"{path}: is the case of a source, and has no plan. turnout.sourcecases loads it.")
         for key in told:
             if key not in _KEYS:
-                raise ConfigError(f"{path}: '{key}' is no key of a case.{did_you_mean(key, _KEYS)}")
+                raise ConfigError(f"{path}: '{key}' is no key of a case.{did_you_mean(key, (*_KEYS, 'payload'))}")
         destination, doc = told.get("destination", destination_of(path)), told.get("doc", "")
         if not isinstance(destination, str) or not isinstance(doc, str):
             raise ConfigError(f"{path}: 'destination' and 'doc' must be strings.")
@@ -151,30 +156,9 @@ def _strings(told: dict[str, Any], key: str, path: Path) -> list[str]:
 
 def _with_profiles(case: Case, told: dict[str, Any]) -> Case:
     """Return the case with the settings of its profile, or with a variant for each of its profiles."""
-    if "profile" not in told and "profiles" not in told:
-        return case
-    from turnout._profiles import Profiles
-
-    names = _profile_names(case.path, told)
-    profiles, schema = Profiles(case.path), load_destination(case.destination).settings
-    variants = []
-    for name in names:
-        settings = schema.overlay(profiles.settings(name, schema), case.settings)
-        variants.append(msgspec.structs.replace(case, settings=settings, profile=name))
-    return variants[0] if "profile" in told else msgspec.structs.replace(case, variants=tuple(variants))
-
-
-def _profile_names(path: Path, told: dict[str, Any]) -> list[str]:
-    if "profile" in told and "profiles" in told:
-        raise ConfigError(f"{path}: a case has either 'profile' or 'profiles'.")
-    if "profile" in told:
-        if not isinstance(told["profile"], str):
-            raise ConfigError(f"{path}: 'profile' must be the name of a settings profile.")
-        return [told["profile"]]
-    names = _strings(told, "profiles", path)
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(f"{path}: 'profiles' must name at least one settings profile, and none twice.")
-    return names
+    found = profiled(case.path, told, case.settings, lambda: load_destination(case.destination).settings)
+    variants = tuple(msgspec.structs.replace(case, settings=mine, profile=name) for name, mine in found.items())
+    return variants[0] if "profile" in told else msgspec.structs.replace(case, variants=variants)
 
 
 @functools.cache

@@ -1,4 +1,7 @@
-"""Checking cases: which there are, whether each still plans what its snapshot says, and what changed in it if not."""
+"""Checking cases: which there are, whether each still gives what its snapshot says, and what changed in it if not.
+
+A case is an event with the plan that a destination makes of it, or a payload with the events that a source makes of it.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ import msgspec
 from turnout import _casefiles
 from turnout._processes import shared_out
 from turnout.alike import Alike, alike
-from turnout.cases import Case, dump
+from turnout.cases import Case, Pinned, dump
 from turnout.destination import load_destination
 from turnout.differences import Difference, differences
 from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, TurnoutError
+from turnout.sourcecases import SourceCase, load_case
 
 __all__ = ["Prepared", "Result", "Status", "Suite", "check", "find", "prepared", "quiet"]
 
@@ -39,7 +43,7 @@ class Status(StrEnum):
 
     PASSED = "passed"
     CHANGED = "changed"
-    """The plan is not what the snapshot says."""
+    """The plan, or what is read, is not what the snapshot says."""
     NEW = "new"
     """There is no snapshot yet."""
     WRONG = "wrong"
@@ -263,10 +267,13 @@ class _Checker:
         wrong = _casefiles.fault(path)
         if wrong is not None:
             raise ConfigError(wrong)
-        case = Case.load(path)
-        result = self._compared(path, dump(case.pinned(self._shared.dispatcher)))
+        case = load_case(path)
+        result = self._compared(path, dump(self._pinned(case)))
         found = tuple(alike(case)) if self.look_alike else ()
         return msgspec.structs.replace(result, doc=case.doc, alike=found)
+
+    def _pinned(self, case: Case | SourceCase) -> Pinned:
+        return case.pinned() if isinstance(case, SourceCase) else case.pinned(self._shared.dispatcher)
 
     def _compared(self, path: Path, now: str) -> Result:
         snapshot = _casefiles.snapshot_of(path)

@@ -18,6 +18,7 @@ from turnout.destination import Destination, declared_rules
 from turnout.errors import ConfigError
 from turnout.mapping import quietly
 from turnout.settings import redact
+from turnout.sourcecases import destination_cases
 
 __all__ = ["ExampleDoc", "examples", "shipped_cases"]
 
@@ -84,7 +85,7 @@ def shipped_cases(kind: type[Destination]) -> Path | None:
 def _cases(plugin: str, folder: Path) -> list[Case]:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder of cases.")
-    loaded = (Case.load(path).each()[0] for path in find([folder]).cases)
+    loaded = (case.each()[0] for case in destination_cases(find([folder]).cases))
     return [case for case in loaded if case.destination == plugin]
 
 

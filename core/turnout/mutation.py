@@ -39,6 +39,7 @@ from turnout.checking import Suite
 from turnout.destination import Destination, declared_endpoints, declared_rules, load_destination
 from turnout.errors import ConfigError
 from turnout.platforms import PLATFORMS
+from turnout.sourcecases import destination_cases
 from turnout.strictjson import load_file
 
 __all__ = ["Score", "Survivor", "explained_in", "load_explained", "mutants_of", "mutate"]
@@ -123,18 +124,19 @@ def mutate(
 ) -> Score:
     """Return whether cases notice mutants of their destinations; `cases` are files, or what `checking.find` found.
 
-    What their snapshots say is taken to be what they plan. `explained` are survivors that are known, by their id, with
-    a sentence that says why; by default those in `survivors.json` in the folders of the cases. An id that there is no
-    mutant of is only stale when the suite is `whole`. With `jobs` above 1 so many processes work on it.
+    What their snapshots say is taken to be what they plan; cases of sources are left out. `explained` are survivors
+    that are known, by their id, with a sentence that says why; by default those in `survivors.json` in the folders of
+    the cases. An id that there is no mutant of is only stale when the suite is `whole`. With `jobs` above 1 so many
+    processes work on it.
 
     Raises `ConfigError` for a case that is wrong, and `PluginError` for a destination that can't be loaded.
     """
-    paths = tuple(cases.cases if isinstance(cases, Suite) else cases)
+    loaded = destination_cases(cases.cases if isinstance(cases, Suite) else cases)
+    paths = tuple(one.path for one in loaded)
     known = explained_in(paths) if explained is None else explained
     by_plugin: dict[str, list[Case]] = {}
-    for path in paths:
-        for case in Case.load(path).each():
-            by_plugin.setdefault(case.destination, []).append(case)
+    for case in (each for one in loaded for each in one.each()):
+        by_plugin.setdefault(case.destination, []).append(case)
     index = list(chain.from_iterable(shared_out(Indexer(), _lots(paths, 25), jobs, "looked at cases")))
     shaped = {name: shapes(mine, load_destination(name), name) for name, mine in sorted(by_plugin.items())}
     mutants = [
