@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, example, given, settings
 from jsonschema import Draft202012Validator
 
 from turnout import _coerce, _times
+from turnout._violations import violations
 from turnout.errors import Refusal
 from turnout.event import Context, Event
 from turnout.normalise import Normaliser
 from turnout.reasons import Code
 from turnout.testing.strategies import events, good_events, times
-from turnout_specs import CALL_TYPES, schema, validator
+from turnout_specs import CALL_TYPES, resolved, schema, validator
 
 NORMALISER = Normaliser()
 THOROUGH = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
@@ -132,6 +133,24 @@ def test_generated_good_events_are_accepted(event: dict[str, Any]) -> None:
             NORMALISER.event(event)
         except Refusal as refusal:
             assert refusal.reason.code in BESIDE_THE_SCHEMA | {Code.TIMESTAMP_INVALID}  # noqa: PT017
+
+
+@THOROUGH
+@given(events)
+@example({"type": "track", "event": "", "userId": True, "context": {"userAgentData": {"brands": [{"brand": []}, 5]}}})
+@example({"type": "page", "userId": 5.0, "context": {"screen": {"width": "wide", "height": False}}, "sentAt": "soon"})
+@example({"type": "group", "anonymousId": None, "groupId": "", "traits": [], "version": float("nan")})
+@example({"type": "trak"})
+def test_violations_are_those_of_the_reference_validator(event: dict[str, Any]) -> None:
+    """What is wrong is told as jsonschema tells it: the same places, keywords and values, in the same order."""
+    for call_type in CALL_TYPES:
+        told = [
+            (one.path, one.keyword, one.expected, repr(one.instance)) for one in violations(event, resolved(call_type))
+        ]
+        assert told == [
+            (tuple(one.absolute_path), one.validator, one.validator_value, repr(one.instance))
+            for one in validator(call_type).iter_errors(event)
+        ]
 
 
 @THOROUGH

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from turnout._json import article, pointer
+from turnout._violations import Violation, violations
 from turnout.errors import Refusal
 from turnout.reasons import Code
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
 
 __all__ = ["refusal"]
 
@@ -49,23 +47,23 @@ _WORDS |= {"number": "a number", "integer": "an integer", "null": "null"}
 
 def refusal(value: dict[str, Any], call_type: str, path: Sequence[str | int]) -> Refusal:
     """Return why a decoded event isn't accepted; `path` leads to the value that coercion could not use."""
-    from turnout_specs import validator
+    from turnout_specs import resolved
 
-    errors = sorted(validator(call_type).iter_errors(value), key=_rank)
+    errors = sorted(violations(value, resolved(call_type)), key=_rank)
     if not errors:
         return _impossible_time(value, path)
     return _told(errors[0], value, call_type)
 
 
-def _rank(error: ValidationError) -> tuple[int, int, str]:
+def _rank(error: Violation) -> tuple[int, int, str]:
     """Sort what is wrong at a key (in the order of the codes) before what is missing."""
-    path = list(error.absolute_path)
+    path = list(error.path)
     place = _ORDER.get(str(path[0]), len(_ORDER)) if path else len(_ORDER) + 1
     return place, len(path), pointer(path)
 
 
-def _told(error: ValidationError, value: dict[str, Any], call_type: str) -> Refusal:
-    path = list(error.absolute_path)
+def _told(error: Violation, value: dict[str, Any], call_type: str) -> Refusal:
+    path = list(error.path)
     if not path:
         return _missing(error, value, call_type)
     if path[0] in ("userId", "groupId", "event") and error.instance in (None, ""):
@@ -80,11 +78,11 @@ def _code(path: list[str | int]) -> Code:
     return special or _CODES.get(str(path[0]), Code.FIELD_INVALID)
 
 
-def _complaint(error: ValidationError) -> str:
-    if error.validator == "pattern":
-        what = "a time that can be read" if error.absolute_path[0] in _TIMES else "a number"
+def _complaint(error: Violation) -> str:
+    if error.keyword == "pattern":
+        what = "a time that can be read" if error.path[0] in _TIMES else "a number"
         return f"must be {what}, but is the text {str(error.instance)[:40]!r}"
-    expected: Any = error.validator_value
+    expected: Any = error.expected
     types = [_WORDS[name] for name in ([expected] if isinstance(expected, str) else expected)]
     words = " or ".join(filter(None, (", ".join(types[:-1]), types[-1])))
     return f"must be {words}, but is {article(error.instance)}"
@@ -98,11 +96,11 @@ def _advice(code: Code) -> str:
     return _ADVICE.get(code, "Send it so, or leave it out.")
 
 
-def _missing(error: ValidationError, value: dict[str, Any], call_type: str) -> Refusal:
-    if error.validator == "anyOf":
+def _missing(error: Violation, value: dict[str, Any], call_type: str) -> Refusal:
+    if error.keyword == "anyOf":
         message = f"{_a(call_type)} call has neither a `userId` nor an `anonymousId`. {_advice(Code.NO_USER_ANON_ID)}"
         return Refusal(Code.NO_USER_ANON_ID, message)
-    required: Any = error.validator_value
+    required: Any = error.expected
     return _lacking(next(key for key in required if key not in value), call_type)
 
 
