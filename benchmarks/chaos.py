@@ -45,6 +45,8 @@ from turnout.sqlite_log import SqliteLog
 __all__ = ["Run", "folder", "main", "options", "report"]
 
 NAMES = ("cloud", "device")
+_STILL_FAILING = 5.0
+"""Seconds for which the vendors still fail as ordered, when nothing more is accepted."""
 _SOME = {"code": 429, "error": "Too many requests for some devices and users", "throttled_events": [0, 2, 5, 11]}
 _KEY = {"code": 400, "error": "Invalid API key: key-chaos"}
 FAULTS: dict[str, dict[str, Any]] = {
@@ -146,6 +148,9 @@ class Run:
         """Accept no more, let delivery come to its end as long as it gets on, and return whether it did."""
         self.stop_sending()
         with closing(SqliteLog(self.log)) as log:
+            # What is left of the faults could make pauses of minutes: each failure in a row doubles the next one.
+            if not reached(lambda: settled(log, NAMES), _STILL_FAILING):
+                self.let_go()
             left = -1
             while left != (left := sum(state.pending for state in log.states().values())):
                 if reached(lambda: settled(log, NAMES), self.limit):
