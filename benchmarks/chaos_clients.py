@@ -3,10 +3,10 @@
     python benchmarks/chaos_clients.py FOLDER SEED RATE URL
 
 Each stream of events is sent by one client, call by call: single calls and batches, plain and packed. What gets no
-answer, 429 or 5xx is sent again after a pause; now and then a client goes away without looking at the answer, or
-sends once more what was accepted. `FOLDER/accepted` gets a line `number -` for each event that was answered with 200,
-`FOLDER/answers` in the end a JSON object of how often which answer came. It ends when `FOLDER/stop` is there, each
-client after the call that it is at.
+answer, 408, 429 or 503 is sent again after a pause; now and then a client goes away without looking at the answer, or
+sends once more what was accepted. A client ends when good events are refused in another way. `FOLDER/accepted` gets a
+line `number -` for each event that was answered with 200, `FOLDER/answers` in the end a JSON object of how often which
+answer came, and of what was refused. It ends when `FOLDER/stop` is there, each client after the call that it is at.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ _HEADERS = {"authorization": "Basic " + base64.b64encode(f"{KEY}:".encode()).dec
 _MOST = 50
 _SECONDS = 5.0
 _LONGEST_PAUSE = 0.5
+_LATER = (408, 429, 503)
+
+
+class _RefusedError(Exception):
+    """The gateway has refused good events."""
 
 
 class Client:
@@ -39,6 +44,7 @@ class Client:
 
     def __init__(self, folder: Path, seed: int, rate: float, stream: int, url: str) -> None:
         self.answers = Counter[str]()
+        self.refused = list[str]()
         self._folder, self._seed, self._rate, self._following = folder, seed, rate, stream
         self._address = url.removeprefix("http://")
         self._random = random.Random(f"{seed}:client:{stream}")
@@ -47,6 +53,13 @@ class Client:
 
     def run(self) -> None:
         """Send until the run is to stop."""
+        try:
+            self._run()
+        except _RefusedError as error:
+            self.refused.append(str(error))
+        self._hang_up()
+
+    def _run(self) -> None:
         while not (self._folder / "stop").exists():
             count = self._random.choice((1, 1, 2, 5, 20, _MOST))
             numbers = [self._following + STREAMS * place for place in range(count)]
@@ -56,14 +69,13 @@ class Client:
                 self._send(numbers)
             self._following = numbers[-1] + STREAMS
             time.sleep(self._random.random() * 2 * count * STREAMS / self._rate)
-        self._hang_up()
 
     def _send(self, numbers: list[int]) -> None:
         """Send some events until an answer says that they are safe."""
         path, body, headers = self._call(numbers)
         while (status := self._answer(path, body, headers)) != 200:
-            if status is not None and status not in (429, 503):
-                raise RuntimeError(f"the gateway answered {status} to good events")
+            if status is not None and status not in _LATER:
+                raise _RefusedError(f"{path} answered {status}")
             time.sleep(self._random.random() * _LONGEST_PAUSE)
 
     def _call(self, numbers: list[int]) -> tuple[str, bytes, dict[str, str]]:
@@ -91,7 +103,7 @@ class Client:
             return None
         self.answers[str(answer.status)] += 1
         if "rejected" in told:
-            raise RuntimeError(f"the gateway has refused good events: {told}")
+            raise _RefusedError(f"{path} refused {json.dumps(told['rejected'][:1])}")
         return answer.status
 
     def _hang_up(self) -> None:
@@ -114,7 +126,8 @@ def main(arguments: list[str]) -> None:
     for thread in threads:
         thread.join()
     answers: Counter[str] = sum((client.answers for client in clients), Counter())
-    (folder / "answers").write_text(json.dumps(answers))
+    refused = [told for client in clients for told in client.refused]
+    (folder / "answers").write_text(json.dumps({"answers": answers, "refused": refused}))
 
 
 if __name__ == "__main__":

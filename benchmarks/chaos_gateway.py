@@ -2,10 +2,11 @@
 
     python benchmarks/chaos_gateway.py [--kills 20] [--seed 1] [--rate 400] [--keep FOLDER]
 
-As `chaos.py`, but events come through `turnout serve`: four clients send in order and try again as SDKs do. What is
-killed is the gateway alone, its delivery process alone, or both in the same moment. At each kill the figures of
-`/metrics` have to add up. In the end the gateway is stopped with SIGTERM, and the log may hold no event twice. Exit 1
-when a promise was broken, 2 when the run did not work.
+As `chaos.py`, but events come through `turnout serve`: four clients send in order and try again as SDKs do, while ten
+hostile ones attack (see `chaos_hostile.py`). What is killed is the gateway alone, its delivery process alone, or both
+in the same moment. At each kill the figures of `/metrics` have to add up, and the gateway may not have taken more than
+`MEGABYTES`. In the end it is stopped with SIGTERM, and the log may hold no event twice. Exit 1 when a promise was
+broken, 2 when the run did not work.
 """
 
 from __future__ import annotations
@@ -27,17 +28,23 @@ import chaos
 import httpx
 from chaos_clients import KEY
 from chaos_events import number_of
+from chaos_hostile import ATTACKS, CUT_OFF
 from chaos_workers import HERE, ChaosError, Worker, configured, end_on_signal, reached
 from prometheus_client.parser import text_string_to_metric_families
 
 from turnout.sqlite_log import SqliteLog
 
-__all__ = ["Through", "main"]
+__all__ = ["MEGABYTES", "Through", "main"]
+
+MEGABYTES = 200
+"""What the gateway may take at most; it begins with about 40."""
 
 _GATEWAY = """
 [gateway]
 port = {port}
 admin_port = {admin_port}
+head_seconds = 1.0
+body_seconds = 2.0
 [sources.web]
 write_key = "{key}"
 """
@@ -60,8 +67,10 @@ class Through(chaos.Run):
         self.serve = stack.enter_context(closing(Worker(self.folder, "serve", serve, self.accepted)))
         clients = [str(HERE / "chaos_clients.py"), str(self.folder), str(self.seed), str(options.rate), self.url]
         self.clients = stack.enter_context(closing(Worker(self.folder, "clients", clients, self.accepted)))
+        hostile = [str(HERE / "chaos_hostile.py"), str(self.folder), str(self.seed), self.url]
+        self.hostile = stack.enter_context(closing(Worker(self.folder, "hostile", hostile, self.accepted)))
         self.ways = Counter(dict.fromkeys(_WAYS, 0))
-        self.scrapes = self.wrong = 0
+        self.scrapes = self.wrong = self.megabytes = 0
 
     @property
     def kills(self) -> dict[str, int]:
@@ -82,8 +91,7 @@ class Through(chaos.Run):
             reached(lambda: progress() != before, 5.0, every=0.01)
         time.sleep(self.dice.random() * 0.4)
         self._scrape()
-        if self.clients.process.poll() is not None:
-            raise ChaosError("the clients ended by themselves; see their output")
+        self._check_senders()
         if way == "delivery":
             reached(lambda: self._deliverer() > 0, 5.0, every=0.01)
         delivering = self._deliverer() if way == "delivery" else 0
@@ -95,6 +103,11 @@ class Through(chaos.Run):
             self.serve.kill(whole=way == "both")
         self.ways[way] += 1
 
+    def _check_senders(self) -> None:
+        for worker in (self.clients, self.hostile):
+            if worker.process.poll() is not None:
+                raise ChaosError(f"{worker.name} ended by itself with {worker.process.returncode}; see its output")
+
     def _deliverer(self) -> int:
         """Return the number of the process that delivers for this gateway, 0 when there is none now."""
         lock = Path(f"{self.log}-deliver.lock")
@@ -105,11 +118,13 @@ class Through(chaos.Run):
         return 0
 
     def _scrape(self) -> None:
-        """See whether the figures add up, when there are any."""
+        """See whether the figures add up, when there are any, and how much memory was taken."""
         try:
             text = httpx.get(f"{self.admin}/metrics", timeout=self.limit).raise_for_status().text
         except httpx.TransportError:
             return
+        told = Path(f"/proc/{self.serve.process.pid}/status").read_text()
+        self.megabytes = max(self.megabytes, int(told.partition("VmHWM:")[2].split()[0]) // 1024)
         received, accounted = Counter[str](), Counter[str]()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -122,8 +137,11 @@ class Through(chaos.Run):
 
     def stop_sending(self) -> None:
         """See to it that nothing more is accepted: each client ends with the call that it is at."""
+        self._check_senders()
         (self.folder / "stop").touch()
-        self.clients.process.wait(self.limit)
+        for worker in (self.clients, self.hostile):
+            if not reached(lambda worker=worker: worker.process.poll() is not None, self.limit):
+                raise ChaosError(f"{worker.name} did not come to its end within {self.limit:g} seconds")
 
     def stop_delivering(self) -> None:
         """See to it that nothing more is delivered."""
@@ -170,19 +188,39 @@ def run(folder: Path, options: argparse.Namespace) -> bool:
 
 def show(one: Through, code: int) -> bool:
     """Print what the clients met, and return whether the promises of the gateway itself were kept."""
-    answers = json.loads((one.folder / "answers").read_text())
-    print("\nthrough the gateway")
-    print(f"  {'answers':36} {', '.join(f'{kind} {times:,}' for kind, times in sorted(answers.items()))}")
-    print(f"  {'scrapes that add up':36} {one.scrapes - one.wrong} of {one.scrapes}")
+    met = json.loads((one.folder / "answers").read_text())
+    attacks = json.loads((one.folder / "hostile").read_text())
+    rows = {
+        "answers": _listed(met["answers"]),
+        **{f"answers to {attack}": _listed(attacks[attack]) for attack in ATTACKS},
+        "scrapes that add up": f"{one.scrapes - one.wrong} of {one.scrapes}",
+        "memory of the gateway at most": f"{one.megabytes} MB",
+    }
     broken = {
         "kept twice": one.kept_twice(),
+        "good events refused": met["refused"],
+        "attacks that were not refused": _through(attacks),
         "figures that do not add up": [one.wrong] if one.wrong else [],
+        f"more memory than {MEGABYTES} MB": [one.megabytes] if one.megabytes > MEGABYTES else [],
         "ended by SIGTERM with another code than 0": [code] if code else [],
     }
+    print("\nthrough the gateway")
+    for label, value in rows.items():
+        print(f"  {label:36} {value}")
     for promise, found in broken.items():
         if found:
             print(f"  BROKEN: {promise:28} {len(found)}  {', '.join(map(str, found[:5]))}")
     return not any(broken.values())
+
+
+def _listed(times: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {number:,}" for kind, number in sorted(times.items()))
+
+
+def _through(attacks: dict[str, dict[str, int]]) -> list[str]:
+    """Return the answers to attacks that are none of their defence's."""
+    wrong = {attack: set(met) - {ATTACKS[attack], CUT_OFF} for attack, met in attacks.items()}
+    return [f"{attack} {status}" for attack, found in wrong.items() for status in sorted(found)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
