@@ -476,7 +476,7 @@ def test_pull_keeps_its_state_when_delivery_fails(live: Any) -> None:
     ("words", "code", "said"),
     [
         (["--identifier", "u-1", "--id", "flgs"], 2, "no source 'flgs'. Did you mean 'flags'"),
-        (["--identifier", "u-1", "--send", "--accept"], 2, "one of --accept and --send"),
+        (["--identifier", "u-1", "--send", "--accept"], 2, "one of --accept, --gateway and --send"),
         ([], 2, "--identifier is required"),
         (["--identifer", "u-1"], 2, "Did you mean '--identifier'"),
         (["--identifier", "u-1", "--state", "/nonexistent/state.json"], 2, "can't be written"),

@@ -90,9 +90,9 @@ def _command(plugin: str, kind: type[Source]) -> click.Command:
     )
 
 
-_HELP = """Events are written as JSON lines, or go where --accept and --send say. How far it came is kept in the state
-file whenever everything before is safe; the next pull goes on from there. Exit 1 when something could not be read,
-fetched or delivered, 2 for a wrong command line or configuration."""
+_HELP = """Events are written as JSON lines, or go where --accept, --gateway and --send say. How far it came is kept in
+the state file whenever everything before is safe; the next pull goes on from there. Exit 1 when something could not be
+read, fetched or delivered, 2 for a wrong command line or configuration."""
 
 
 def _common() -> list[click.Parameter]:
@@ -103,7 +103,12 @@ def _common() -> list[click.Parameter]:
         click.Option(
             ["--accept"],
             is_flag=True,
-            help="Put the events into the log of the configuration; no gateway may run on it meanwhile.",
+            help="Put the events into the log of the configuration; while a gateway runs on it, take --gateway.",
+        ),
+        click.Option(
+            ["--gateway"],
+            metavar="URL",
+            help="Hand the events to the gateway that runs there, with the write_key of the source.",
         ),
         click.Option(
             ["--send"], is_flag=True, help="Deliver the events now, to the destinations of the configuration."
@@ -137,6 +142,7 @@ def _run(
     name: str | None,
     settings: str | None,
     accept: bool,
+    gateway: str | None,
     send: bool,
     state_file: str | None,
 ) -> None:
@@ -149,8 +155,8 @@ def _run(
     _check_options(source, options)
     place = _state_path(state_file, configuration, source)
     file = None if place is None else StateFile(place, source.id)
-    screen = PullScreen(writes=not accept and not send)
-    with screen, _sink(configuration, source, accept=accept, send=send, screen=screen) as sink:
+    screen = PullScreen(writes=not (accept or send or gateway is not None))
+    with screen, _sink(configuration, source, accept=accept, gateway=gateway, send=send, screen=screen) as sink:
         pulling = pull_async(
             source,
             sink,
@@ -190,9 +196,15 @@ def _ended(pulling: Coroutine[Any, Any, object], file: StateFile | None) -> int:
         raise
     except TurnoutError as error:
         rest = f" What was safe before is noted in {file.path}." if file and file.path.exists() else ""
-        click.echo(f"turnout: {error}{rest}", err=True)
+        click.echo(f"turnout: {error}{_way_out(error)}{rest}", err=True)
         return 1
     return 0
+
+
+def _way_out(error: TurnoutError) -> str:
+    from turnout.log import LogHeld
+
+    return " A gateway that has it takes the events with --gateway." if isinstance(error, LogHeld) else ""
 
 
 def _source(plugin: str, name: str | None, configuration: Configuration | None, settings: str | None) -> Source:
@@ -220,14 +232,24 @@ def _state_path(given: str | None, configuration: Configuration | None, source: 
 
 @contextmanager
 def _sink(
-    configuration: Configuration | None, source: Source, *, accept: bool, send: bool, screen: PullScreen
+    configuration: Configuration | None,
+    source: Source,
+    *,
+    accept: bool,
+    gateway: str | None,
+    send: bool,
+    screen: PullScreen,
 ) -> Iterator[Sink]:
-    """Yield what takes the events: stdout, the log, or the destinations."""
+    """Yield what takes the events: stdout, the log, a gateway, or the destinations."""
     from turnout.dispatcher import Dispatcher
     from turnout.pulling import Accepting, Delivering
 
-    if accept and send:
-        raise ConfigError("Name one of --accept and --send: accepted events are delivered from the log anyway.")
+    if accept + send + (gateway is not None) > 1:
+        advice = "accepted events are delivered from the log anyway, and a gateway accepts what it is given"
+        raise ConfigError(f"Name one of --accept, --gateway and --send: {advice}.")
+    if gateway is not None:
+        yield _posting(source, gateway, screen)
+        return
     if not accept and not send:
         yield screen.write
         return
@@ -240,3 +262,16 @@ def _sink(
         if accept and not configuration.log.path:
             raise ConfigError(f"{configuration.path}: there is no log. Give [log] a path.")
         yield Accepting(dispatcher, screen.refuse) if accept else Delivering(dispatcher, screen.settle)
+
+
+def _posting(source: Source, gateway: str, screen: PullScreen) -> Sink:
+    from turnout.posting import Posting
+
+    key = source.config.write_key
+    if not key:
+        advice = "Give its table [sources.<id>] one, here and in the configuration of the gateway"
+        raise ConfigError(f"--gateway: the source '{source.id}' has no write_key. {advice}.")
+    try:
+        return Posting(gateway, key, screen.refuse)
+    except ConfigError as error:
+        raise ConfigError(f"--gateway: {error}") from None

@@ -50,13 +50,14 @@ def _serve(configuration: Configuration, log: Log, no_deliver: bool) -> None:
     from turnout.accepting import Acceptor, now_ms
     from turnout.gateway import Gateway
     from turnout.webhooks import Webhooks, configured_sources
-    from turnout.writekeys import WriteKeys
+    from turnout.writekeys import WriteKeys, pulling
 
     try:
         from turnout.serving import Deliverer, Service, allow_files, check_alone, command, delivering
     except ImportError as error:
         raise ConfigError(f"turnout serve needs {error.name}: install turnout[server].") from None
-    keys, hooks = WriteKeys(configuration.senders()), Webhooks(configured_sources(configuration))
+    sources = configured_sources(configuration)
+    keys, hooks = WriteKeys({**configuration.senders(), **pulling(sources)}), Webhooks(sources)
     if not len(keys) and not len(hooks):
         advice = "Add a table [sources.<id>] with a write_key, or a plugin and its hook_secret"
         raise ConfigError(f"{configuration.path}: nobody may send. {advice}.")

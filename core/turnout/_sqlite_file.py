@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from turnout.log import LogError, LogFull
+from turnout.log import LogError, LogFull, LogHeld
 
 if sys.platform == "win32":
     import msvcrt
@@ -309,7 +309,7 @@ def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _owned(path: Path, role: str, pid: bytes) -> LogError:
+def _owned(path: Path, role: str, pid: bytes) -> LogHeld:
     number = pid.decode(errors="replace") or "unknown"
     who = "this process has it already" if number == str(os.getpid()) else f"the process {number} has it"
-    return LogError(f"{path}: can't be opened to {role}: {who}. Only one may at a time; end that one first.")
+    return LogHeld(f"{path}: can't be opened to {role}: {who}. Only one may at a time; end that one first.")

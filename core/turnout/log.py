@@ -36,6 +36,7 @@ __all__ = [
     "Log",
     "LogError",
     "LogFull",
+    "LogHeld",
     "Parked",
     "Settlement",
     "State",
@@ -50,6 +51,10 @@ SERVED = "served"
 
 class LogError(TurnoutError):
     """The log can't be used: unreadable, damaged, of a newer version, or in use by another process."""
+
+
+class LogHeld(LogError):
+    """Another process has the role that was asked for."""
 
 
 class LogFull(LogError):

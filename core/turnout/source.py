@@ -81,6 +81,9 @@ class SourceSettings(Section):
         "What the path or the header x-turnout-secret of a webhook has to hold; without it, the gateway takes none.",
         secret=True,
     )
+    write_key = text(
+        "The write key by which a running gateway takes what `turnout pull --gateway` gives it.", secret=True
+    )
 
 
 class Source:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from turnout.errors import ConfigError
+from turnout.sections import HttpSourceSettings
 from turnout.settings import Config
 
-__all__ = ["HttpSource", "WriteKeys"]
+if TYPE_CHECKING:
+    from turnout.source import Source
+
+__all__ = ["HttpSource", "WriteKeys", "pulling"]
 
 
 class HttpSource(msgspec.Struct, frozen=True):
@@ -56,3 +61,19 @@ class WriteKeys:
 
     def __len__(self) -> int:
         return len(self._sources)
+
+
+def pulling(sources: Mapping[str, Source]) -> dict[str, Config]:
+    """Return the settings under which the gateway takes what sources with a `write_key` have pulled, by their ids.
+
+    Such a call comes from no visitor, and its key is in no web page: it gets no address, and may delete users.
+    """
+    return {
+        name: HttpSourceSettings.configure(
+            {"write_key": source.config.write_key, "client_ip": False, "allow_delete": True},
+            owner=f"source '{name}'",
+            environ={},
+        )
+        for name, source in sources.items()
+        if source.config.write_key
+    }

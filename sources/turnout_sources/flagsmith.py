@@ -70,7 +70,8 @@ class Flagsmith(Source):
     """Flagsmith: the flags of identities, by its API or from saved responses.
 
     A payload is a response of the identities endpoint in the shape of its core or its Edge API, or a list of them. A
-    flag may also be given as a list of name, state and value. The identifier is the user id.
+    flag may also be given as a list of name, state and value. The identifier is the user id. Flagsmith's own webhooks
+    are not read: the shape of their bodies is not confirmed.
     """
 
     name = "Flagsmith"
