@@ -60,7 +60,7 @@ class Normaliser:
     (default: a UUID 4), `limits` what an event may measure.
     """
 
-    __slots__ = ("_quick_bytes", "clock", "limits", "new_id")
+    __slots__ = ("_keys", "_message_id", "_quick_bytes", "clock", "limits", "new_id")
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class Normaliser:
         self.clock = clock or _now
         self.new_id = new_id or _uuid
         self.limits = limits or Limits()
+        self._keys, self._message_id = self.limits.keys, self.limits.message_id
         self._quick_bytes = self.limits.event_bytes if self.limits.depth >= _QUICK_DEPTH else 0
 
     def event(self, source: EventLike, arrival: datetime | None = None) -> Event:
@@ -90,18 +91,18 @@ class Normaliser:
             event = _quick(source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._finished(_slow.call(source, self.limits), source, arrival)
-        time, sent, limits = event.timestamp, event.sent_at, self.limits
-        received: datetime | None = arrival or (sent if event.received_at is UNSET else event.received_at)
         # Nearly all events are complete track calls with a message id and the sender's own stamps, and from a log with
         # the time of their arrival: what follows is what `_finished` would do for them.
+        time, sent = event.timestamp, event.sent_at
+        received: datetime | None = arrival or (sent if event.received_at is UNSET else event.received_at)
         if (
             sent is None
             or received is None
             or event.event is None
             or event.type != "track"
             or (event.user_id is None and event.anonymous_id is None)
-            or not 0 < len(event.message_id) <= limits.message_id
-            or len(source) > limits.keys
+            or not 0 < len(event.message_id) <= self._message_id
+            or len(source) > self._keys
             or time is UNSET
             or event.original_timestamp is not UNSET
             or not time.tzinfo is sent.tzinfo is received.tzinfo is UTC

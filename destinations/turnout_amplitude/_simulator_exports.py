@@ -1,7 +1,8 @@
 """What the simulator hands out: exports of events by hours, and the members of cohorts.
 
 Assumed where the documentation leaves it open: an hour is there two hours after its end; a request for a cohort is done
-at the second look; the pre-signed address refuses a request that brings other credentials, as S3 does.
+at the second look; the pre-signed address refuses a request that brings other credentials, as S3 does; a limit that is
+reached is told as other errors of cohorts are. What two requests do in parallel is not limited.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ import msgspec
 
 from turnout.testing import Answer, Call, Handler
 from turnout_amplitude._simulator_deletions import wrong
+from turnout_amplitude._simulator_limits import Window
 
 __all__ = ["Cohorts", "Exports"]
 
 _HOUR = re.compile(r"\d{8}T\d{2}")
 _LAG = timedelta(hours=2)
 _LONGEST = timedelta(days=365)
+_LARGEST = 4_000_000_000
+_REQUESTS, _REQUESTS_MS = 60, 600_000
+_DOWNLOADS, _MONTH_MS = 500, 30 * 86_400_000
+_SIGNED_MS = 60_000
+"""How long a pre-signed address is good for."""
 
 Line = Mapping[str, Any] | bytes
 """A line of an export: an event, or bytes as they are."""
@@ -38,6 +45,8 @@ class Exports:
     ) -> None:
         self._authorize, self._now_ms, self._app = authorize, now_ms, app
         self._hours: dict[datetime, list[bytes]] = {}
+        self.largest_bytes = _LARGEST
+        """How large an archive may be; a larger one is refused."""
 
     def clear(self) -> None:
         """Forget every hour."""
@@ -68,9 +77,10 @@ class Exports:
         if refused:
             return refused
         start, end = call.args().get("start", ""), call.args().get("end", "")
-        if not (_HOUR.fullmatch(start) and _HOUR.fullmatch(end)):
+        try:
+            first, last = _asked_hour(start), _asked_hour(end)
+        except ValueError:
             return wrong(400, "Bad Request", "start and end must be YYYYMMDDTHH")
-        first, last = _hour(start), _hour(end)
         if last < first or last - first > _LONGEST:
             return wrong(400, "Bad Request", "the time range is too long, or ends before it starts")
         now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
@@ -81,7 +91,10 @@ class Exports:
         }
         if not there:
             return wrong(404, "Not Found", "Raw data files were not found.")
-        return Answer(200, self._archive(there), {"content-type": "application/zip"}, {"hours": len(there)})
+        archive = self._archive(there)
+        if len(archive) > self.largest_bytes:
+            return wrong(400, "Bad Request", "The file size of the exported data is too large. Shorten the time range.")
+        return Answer(200, archive, {"content-type": "application/zip"}, {"hours": len(there)})
 
     def _archive(self, hours: Mapping[datetime, list[bytes]]) -> bytes:
         made = io.BytesIO()
@@ -96,15 +109,32 @@ class Exports:
 class Cohorts:
     """The Behavioral Cohorts API: a request, a look whether it is done, and the file with the members."""
 
-    def __init__(self, authorize: Callable[[Call], Answer | None], now_ms: Callable[[], int], looks: int = 1) -> None:
-        self._authorize, self._now_ms, self._looks = authorize, now_ms, looks
+    def __init__(
+        self,
+        authorize: Callable[[Call], Answer | None],
+        now_ms: Callable[[], int],
+        looks: int = 1,
+        *,
+        limited: bool = False,
+    ) -> None:
+        self._knows, self._now_ms, self._looks, self._limited = authorize, now_ms, looks, limited
         self._cohorts: dict[str, tuple[str, list[dict[str, str]]]] = {}
-        self._asked: dict[str, tuple[str, int]] = {}
+        self.clear_requests()
 
     def clear(self) -> None:
         """Forget every cohort and request."""
         self._cohorts.clear()
-        self._asked.clear()
+        self.clear_requests()
+
+    def clear_requests(self) -> None:
+        """Forget every request, and what counts for the limits."""
+        self._asked: dict[str, tuple[str, int]] = {}
+        self._signed: dict[str, int] = {}
+        self._requests, self._downloads = Window(_REQUESTS_MS), Window(_MONTH_MS)
+
+    def _authorize(self, call: Call) -> Answer | None:
+        refused = self._knows(call)
+        return _error(403, "Invalid API/Secret Key combination") if refused and refused.status == 403 else refused
 
     def routes(self) -> Mapping[str, Handler]:
         """Return the paths of cohorts; the last one makes a cohort."""
@@ -146,6 +176,8 @@ class Cohorts:
         cohort = call.params["id"]
         if cohort not in self._cohorts:
             return _error(404, "Cohort not found")
+        if self._limited and not self._requests.admit("", self._now_ms(), 1, _REQUESTS):
+            return _error(429, "More than 60 requests in 10 minutes")
         request = f"req-{len(self._asked) + 1}"
         self._asked[request] = (cohort, self._looks)
         return Answer(202, {"request_id": request, "cohort_id": cohort}, effect={"requested": cohort})
@@ -172,6 +204,9 @@ class Cohorts:
         request = call.params["request"]
         if request not in self._asked or self._asked[request][1]:
             return _error(404, "Request not found, or not completed")
+        if self._limited and not self._downloads.admit("", self._now_ms(), 1, _DOWNLOADS):
+            return _error(429, "More than 500 downloads in a month")
+        self._signed[request] = self._now_ms()
         location = f"{_elsewhere(call.headers.get('host', ''))}/s3/cohorts/{request}?X-Amz-Expires=60"
         return Answer(302, None, {"location": location})
 
@@ -180,7 +215,7 @@ class Cohorts:
         if "authorization" in call.headers:
             return Answer(400, "Only one auth mechanism allowed")
         request = call.params["request"]
-        if request not in self._asked:
+        if self._signed.get(request, -_SIGNED_MS) + _SIGNED_MS <= self._now_ms():
             return Answer(403, "Request has expired")
         _, rows = self._cohorts[self._asked[request][0]]
         columns: Mapping[str, None] = dict.fromkeys(
@@ -191,6 +226,13 @@ class Cohorts:
         writer.writeheader()
         writer.writerows({"amplitude_id": str(number + 1), **row} for number, row in enumerate(rows))
         return Answer(200, text.getvalue().encode(), {"content-type": "text/csv"})
+
+
+def _asked_hour(told: str) -> datetime:
+    """Return an hour of a request; raises `ValueError` for one that isn't written as it has to be."""
+    if not _HOUR.fullmatch(told):
+        raise ValueError(told)
+    return _hour(told)
 
 
 def _hour(told: str) -> datetime:

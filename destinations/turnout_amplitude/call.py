@@ -21,8 +21,8 @@ class Shape(msgspec.Struct, frozen=True):
 
     platform: str
     """`server`, `browser`, `ios` or `android`."""
-    target: Any
-    """The endpoint of its events."""
+    item: Callable[[dict[str, Any], bytes, str], Item]
+    """Makes items for the endpoint of its events."""
     context: ContextReader
     """Makes what events and identifications have in common."""
     fields: ContextReader
@@ -50,10 +50,10 @@ class Call(msgspec.Struct, gc=False):
     """How many further events there are so far."""
     asides: int = 0
     """How many events there are aside so far."""
-    fields: dict[str, Any] = {}
-    """The fields of the main event; the first `shared` of them are what all events of the call share."""
+    fields: dict[str, Any] | None = None
+    """The fields of the main event, once it is made; the first `shared` of them are what all events of it share."""
     shared: int | bytes = 0
-    """How many of `fields` are shared; once there is a second event, these fields encoded."""
+    """How many of `fields` are shared; once more events are known to come, these fields encoded."""
 
     @property
     def new_session(self) -> bool:
@@ -65,24 +65,33 @@ class Call(msgspec.Struct, gc=False):
         return self.shape.context(self.event, self.options, self.carried)
 
     def event_item(
-        self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None = None
+        self,
+        event_type: str | None,
+        properties: dict[str, Any],
+        native: dict[str, Any] | None = None,
+        several: bool = False,
     ) -> Item:
         """Return an item for the events endpoint: the main event first, then the others of the same call.
 
-        `native` are further fields of the event, such as `revenue`.
+        `native` are further fields of the event, such as `revenue`. `several` says that more events of the call come.
         """
-        if self.fields:
-            return self.further_items(event_type, [properties], [native or {}])[0]
+        if self.fields is not None:
+            return self.further_items(event_type, [properties], [native or _NO_OPTIONS])[0]
         event, shape = self.event, self.shape
         self.fields = fields = shape.fields(event, self.options, self.carried)
-        self.shared = len(fields)
+        shared = b""
+        if several:
+            self.shared = shared = share(fields)
+            fields = {}
+        else:
+            self.shared = len(fields)
         fields["event_type"] = event_type
-        fields["insert_id"] = event.message_id
+        fields["insert_id"] = message_id = event.message_id
         if properties:
             fields["event_properties"] = properties
         if native:
             fields.update(native)
-        item: Item = shape.target.item(fields, b"", event.message_id)
+        item: Item = shape.item(fields, shared, message_id)
         return item
 
     def further_items(
@@ -92,17 +101,20 @@ class Call(msgspec.Struct, gc=False):
         native: Iterable[dict[str, Any]] = repeat(_NO_OPTIONS),
     ) -> list[Item]:
         """Return items for more events of the call; what all of them share is encoded once."""
-        if isinstance(self.shared, int):
-            self.shared = share(dict(islice(self.fields.items(), self.shared)))
-        message_id, make = self.event.message_id, self.shape.target.item
+        shared = self.shared
+        if isinstance(shared, int):
+            self.shared = shared = share(dict(islice((self.fields or {}).items(), shared)))
+        message_id, make = self.event.message_id, self.shape.item
         items = []
-        for each, fields in zip(properties, native, strict=False):
-            self.others += 1
-            insert_id = f"{message_id}-{self.others}"
-            own = {"event_type": event_type, "insert_id": insert_id, **fields}
+        for number, (each, fields) in enumerate(zip(properties, native, strict=False), start=self.others + 1):
+            insert_id = f"{message_id}-{number}"
+            own: dict[str, Any] = {"event_type": event_type, "insert_id": insert_id}
             if each:
                 own["event_properties"] = each
-            items.append(make(own, self.shared, insert_id))
+            if fields:
+                own.update(fields)
+            items.append(make(own, shared, insert_id))
+        self.others += len(items)
         return items
 
     def revenue_item(self, properties: dict[str, Any]) -> Item:
@@ -132,14 +144,14 @@ class Call(msgspec.Struct, gc=False):
             fields["user_properties"] = user_properties
         if groups:
             fields["groups"] = groups
-        item: Item = self.shape.target.item(fields, b"", self.event.message_id)
+        item: Item = self.shape.item(fields, b"", self.event.message_id)
         return item
 
     def _other(self, event_type: str, fields: dict[str, Any], number: int) -> Item:
         insert_id = f"{self.event.message_id}-{number}" if number else self.event.message_id
         fields["event_type"] = event_type
         fields["insert_id"] = insert_id
-        item: Item = self.shape.target.item(fields, b"", insert_id)
+        item: Item = self.shape.item(fields, b"", insert_id)
         return item
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -160,6 +159,9 @@ _REFUSED_IDS = frozenset(
 _SUSPECTS = frozenset(letter for text in _REFUSED_IDS for letter in (text[0], text[0].upper())) | set(" \t\n\r\f\v")
 _LENGTHS = frozenset(map(len, _REFUSED_IDS))
 
+_NO_CAMPAIGN = Context().campaign
+"""What an event without a campaign has."""
+
 _LONG = 2**63
 
 _copied = compile_copies(COPIES, {"library": "turnout"})
@@ -192,7 +194,7 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
     def read(event: Event, options: dict[str, Any], carried: Carried | None) -> dict[str, Any]:
         fields = _copied(event)
         context, user_id = event.context, event.user_id
-        device, traits = context.device, context.traits
+        device, traits, os_name = context.device, context.traits, context.os.name
         first, second = device.id, event.anonymous_id  # AMP-DEV-01
         device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
         if device_id:
@@ -205,14 +207,16 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
         elif user_id[0] in _SUSPECTS and (len(user_id) in _LENGTHS or user_id != user_id.strip()):
             _check_user(user_id)
         library = context.library.name
-        place, family = platform(library, device.type, context.os.name)
-        if place is not None:
+        if (place := _LIBRARIES.get(library) or _place(library, device.type, os_name)) is not None:
             fields["platform"] = place
-        if context.user_agent:
+        if agent := context.user_agent:
             if library == "analytics.js":
-                _read_agent(fields, context.user_agent)
+                _read_agent(fields, agent)
             if raw_agent:
-                fields["user_agent"] = context.user_agent
+                fields["user_agent"] = agent
+        family = place
+        if place != "iOS" and place != "Android":
+            family = _SPELLINGS.get(os_name.lower()) if os_name else None
         if family is not None:
             _advertising(fields, device, family, checked=False)
         if "country" in event.properties or "address" in traits or "address" in event.traits:
@@ -221,8 +225,8 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
             user = traits.copy()
             if user_id is not None:
                 user["id"] = user_id
-            if utm:
-                add_campaign(user, context.campaign)
+            if utm and (campaign := context.campaign) is not _NO_CAMPAIGN:
+                add_campaign(user, campaign)
             if query and context.page.search:
                 user.update(dict.fromkeys(query, context.page.search))
             if user:
@@ -357,13 +361,10 @@ def _refused(value: str, path: str | None) -> Refusal:
     return Refusal(Code.VENDOR_WOULD_REFUSE, message, path)
 
 
-@lru_cache(maxsize=4096)
-def platform(library: str | None, device_type: str | None, os_name: str | None) -> tuple[str | None, str | None]:
-    """Return the platform in cloud mode (AMP-CTX-09), and the family, iOS or Android, if there is one (AMP-CTX-11)."""
-    found = _LIBRARIES.get(library) or device_type or (os_name.lower() if os_name else library)
-    place = _SPELLINGS.get(found.lower(), found) if found else None
-    families = [one for one in (place, _SPELLINGS.get((os_name or "").lower())) if one in ("iOS", "Android")]
-    return place, families[0] if families else None
+def _place(library: str | None, device_type: str | None, os_name: str | None) -> str | None:
+    """Return the platform in cloud mode of a library that says none itself (AMP-CTX-09)."""
+    found = device_type or (os_name.lower() if os_name else library)
+    return _SPELLINGS.get(found.lower(), found) if found else None
 
 
 def _read_agent(fields: dict[str, Any], user_agent: str) -> None:

@@ -186,7 +186,7 @@ class Amplitude(
         self.shapes = {
             place: Shape(
                 place,
-                targets[place],
+                targets[place].item,
                 context_reader(place, config),
                 context_reader(place, config, events=True),
                 self._further,

@@ -45,10 +45,11 @@ class OrderRules(_Base):
         It carries the order's revenue, unless each product does. AMP-ORDER-01, AMP-ORDER-02, AMP-ORDER-04,
         AMP-ORDER-06, AMP-ORDER-10, AMP-ORDER-12.
         """
-        properties = call.event.properties.copy()
+        order = call.event.properties
+        properties, products = order.copy(), products_of(call.event)
         properties.pop("products", None)
-        split = self.config.track_revenue_per_product and products_of(call.event)
-        return self._order(call, properties, {} if split else _order_revenue(call.event.properties))
+        split = self.config.track_revenue_per_product and products
+        return self._order(call, properties, {} if split else _order_revenue(order), bool(products))
 
     @rule("track", when="not track_products_once", event=is_order, platforms=_SPLIT)
     def product_purchased(self, call: Call) -> list[Item]:
@@ -80,17 +81,17 @@ class OrderRules(_Base):
         none = self.config.track_revenue_per_product
         return self._order(call, properties, {} if none else _order_revenue(call.event.properties))
 
-    def _order(self, call: Call, properties: dict[str, Any], native: dict[str, Any]) -> Item:
+    def _order(self, call: Call, properties: dict[str, Any], native: dict[str, Any], several: bool = False) -> Item:
         event = call.event
         if self.adds:
             properties |= added_properties(event, self.config, call.shape.platform)
-        return call.event_item(event.event, properties, native)
+        return call.event_item(event.event, properties, native, several)
 
 
 def products_of(event: Event) -> list[dict[str, Any]]:
     """Return the products of an order that are objects."""
     products = event.properties.get("products")
-    return [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
+    return [product for product in products if product.__class__ is dict] if isinstance(products, list) else []
 
 
 def _order_revenue(properties: dict[str, Any]) -> dict[str, Any]:

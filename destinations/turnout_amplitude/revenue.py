@@ -38,18 +38,22 @@ def native_revenue(revenue: float, properties: dict[str, Any]) -> tuple[dict[str
     """
     native: dict[str, Any] = {"revenue": revenue}
     mapped: tuple[str, ...] = ()
-    price = amount(properties.get("price"))
-    if price is not None:
+    if (price := amount(properties.get("price"))) is not None:
         given = amount(properties.get("quantity"))
         quantity = 1 if given is None else whole(given)
         if quantity is not None:
             native["price"], native["quantity"] = price, quantity
             mapped = ("price",) if given is None else ("price", "quantity")
-    for field, other in (("productId", "product_id"), ("revenueType", "revenue_type")):
-        text = text_of(properties.get(field)) or text_of(properties.get(other))
+    if "productId" in properties or "product_id" in properties:
+        text = text_of(properties.get("productId")) or text_of(properties.get("product_id"))
         if text is not None:
-            native[field] = text
-            mapped += (field, other)
+            native["productId"] = text
+            mapped += ("productId", "product_id")
+    if "revenueType" in properties or "revenue_type" in properties:
+        text = text_of(properties.get("revenueType")) or text_of(properties.get("revenue_type"))
+        if text is not None:
+            native["revenueType"] = text
+            mapped += ("revenueType", "revenue_type")
     return native, mapped
 
 

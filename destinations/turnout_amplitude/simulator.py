@@ -91,7 +91,7 @@ class AmplitudeSimulator(Simulator):
         self.region = region
         self.rate_limits = rate_limits
         self.exports = Exports(self._authorize, self.now_ms)
-        self.cohorts = Cohorts(self._authorize, self.now_ms)
+        self.cohorts = Cohorts(self._authorize, self.now_ms, limited=rate_limits)
         super().__init__(clock=clock)
 
     def reset(self) -> None:

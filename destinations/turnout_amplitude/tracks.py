@@ -54,14 +54,14 @@ class TrackRules(_Base):
         AMP-TRACK-01, AMP-GEN-11, AMP-GEN-12, AMP-TRACK-02 to AMP-TRACK-06, AMP-CTX-23, AMP-SESS-04. Revenue: AMP-REV-01
         to AMP-REV-08, AMP-REV-15, AMP-REV-21, AMP-REV-24. Orders have rules of their own.
         """
-        event = call.event
-        if event.event in _RESERVED:
-            message = f"Amplitude keeps the event name {event.event!r} for itself. Call the event something else."
+        event, shape = call.event, call.shape
+        name, properties = event.event, event.properties
+        if name in _RESERVED:
+            message = f"Amplitude keeps the event name {name!r} for itself. Call the event something else."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, "/event")
-        properties = event.properties
-        if call.shape.platform != "server":
-            added = added_properties(event, self.config, call.shape.platform)
-            return call.event_item(event.event, {**properties, **added} if added else properties, _out_of_session(call))
+        if shape.platform != "server":
+            added = added_properties(event, self.config, shape.platform)
+            return call.event_item(name, {**properties, **added} if added else properties, _out_of_session(call))
         removed, native = self.removed, None
         if "revenue" in properties and (revenue := amount(properties["revenue"])):
             native, mapped = native_revenue(revenue, properties)
@@ -69,10 +69,11 @@ class TrackRules(_Base):
         if not properties.keys().isdisjoint(removed):
             properties = properties.copy()
             for key in removed:
-                properties.pop(key, None)
+                if key in properties:
+                    del properties[key]
         if self.query:
             properties = {**properties, **query_properties(event, self.config, "event_properties")}
-        return call.event_item(event.event, properties, native)
+        return call.event_item(name, properties, native)
 
     @rule("track", event=is_order, platforms=("ios", "android"))
     def order_tracked(self, call: Call) -> Item:
