@@ -59,7 +59,7 @@ class AmplitudeSimulator(Simulator):
     * `index_mode`: a 400 lists every bad event (`all`), or stops at the first (`first`): both are documented.
     * `region`: `US` or `EU` refuses the key at the other region's hosts; None asks for no host.
     * `rate_limits`: answer 429 as documented: 30 (batch: 1000) events/s per user and device over 30 s,
-      the daily quota of batch, 50 mappings/s, 1 deletion request/s.
+      the daily quota of batch, 50 mappings/s, 1 deletion request/s, 60 cohorts in 10 minutes, 500 files in 30 days.
     * `clock`: the time, with its zone; it moves windows, deduplication and deletion jobs.
     """
 
