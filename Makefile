@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Many tests start processes: each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup clients demo test lint format bench chaos docs clean
 
 setup: $(READY)

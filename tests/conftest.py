@@ -45,6 +45,24 @@ hypothesis.settings.register_profile("turnout", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("turnout")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes long when several processes share the tests."""
+    if hasattr(config, "workerinput"):
+        from spread import place_of
+
+        items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread the tests by our own units instead of whole files."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from spread import Spread
+
+    return Spread(config, log)
+
+
 class AcmeSettings(Settings):
     """The settings of the little vendor."""
 

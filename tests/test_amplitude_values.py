@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -383,73 +385,94 @@ settings = st.fixed_dictionaries(
 often = hypothesis_settings(max_examples=300, deadline=None, derandomize=True)
 
 
-@often
-@given(events, settings)
-def test_no_event_makes_a_rule_raise(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+class Example(NamedTuple):
+    """An event, settings, and what it is planned as with them."""
+
+    event: dict[str, Any]
+    settings: dict[str, Any]
+    plan: dict[str, Any]
+
+
+@cache
+def examples() -> list[Example]:
+    """Return many of them; making one takes far longer than looking at it, so the tests have them in common."""
+    found: list[Example] = []
+
+    @hypothesis_settings(often, max_examples=600)
+    @given(events, settings)
+    def keep(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+        found.append(Example(event, given_settings, plans(copy.deepcopy(event), **given_settings)))
+
+    keep()
+    return found
+
+
+def test_there_are_examples_of_every_outcome() -> None:
+    """Of those that the next tests look at, many are planned, and some are dropped or invalid."""
+    told = Counter(one.plan["outcome"] for one in examples())
+    assert told["planned"] > 200
+    assert set(told) == {"planned", "dropped", "invalid"}
+
+
+def test_no_event_makes_a_rule_raise() -> None:
     """Whatever an event holds, it is planned, dropped or invalid, with a reason unless it is planned."""
-    plan = plans(event, **given_settings)
-    assert plan["outcome"] in ("planned", "dropped", "invalid")
-    assert (plan["reason"] is None) == (plan["outcome"] == "planned") == bool(plan["requests"])
+    for _, _, plan in examples():
+        assert plan["outcome"] in ("planned", "dropped", "invalid")
+        assert (plan["reason"] is None) == (plan["outcome"] == "planned") == bool(plan["requests"])
 
 
-@often
-@given(events, settings)
-def test_operators_are_never_mixed_with_keys(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+def test_operators_are_never_mixed_with_keys() -> None:
     """AMP-IDENT-11: user properties are all operators or none, and no trait stands under two of them."""
-    for item in items(plans(event, **given_settings)):
-        properties = item.get("user_properties", {})
-        used = OPERATORS & properties.keys()
-        assert not used or used == properties.keys()
-        inner = [key for operator in used for key in properties[operator]]
-        assert len(inner) == len(set(inner))
+    for _, _, plan in examples():
+        for item in items(plan):
+            properties = item.get("user_properties", {})
+            used = OPERATORS & properties.keys()
+            assert not used or used == properties.keys()
+            inner = [key for operator in used for key in properties[operator]]
+            assert len(inner) == len(set(inner))
 
 
-@often
-@given(events, settings)
-def test_insert_ids_of_one_call_are_distinct(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+def test_insert_ids_of_one_call_are_distinct() -> None:
     """AMP-GEN-07, AMP-ORDER-08: the message id, then `-1`, `-2`, … in the order of the events."""
-    plan = plans(event, **given_settings)
-    found = [item["insert_id"] for item in items(plan) if "event_type" in item]
-    assert found == ["m-1", *(f"m-1-{count}" for count in range(1, len(found)))][: len(found)]
+    for _, _, plan in examples():
+        found = [item["insert_id"] for item in items(plan) if "event_type" in item]
+        assert found == ["m-1", *(f"m-1-{count}" for count in range(1, len(found)))][: len(found)]
 
 
-@often
-@given(events, settings)
-def test_mapping_is_pure(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+def test_mapping_is_pure() -> None:
     """AMP-GEN-09: neither the sender's object nor the event changes, and equal events give equal plans."""
-    before = copy.deepcopy(event)
-    first = plans(event, **given_settings)
-    assert json.dumps(event) == json.dumps(before)
-    if first["outcome"] == "planned":
-        accepted = Normaliser().event(event)
-        told = json.dumps(accepted.to_dict())
-        parts = [accepted.properties, accepted.traits, accepted.context.traits, accepted.integrations]
-        shown = json.dumps(parts)
-        assert plans(accepted, **given_settings) == first
-        assert json.dumps(accepted.to_dict()) == told
-        assert json.dumps(parts) == shown
+    for event, given_settings, first in examples():
+        before = copy.deepcopy(event)
+        assert plans(event, **given_settings) == first
+        assert json.dumps(event) == json.dumps(before)
+        if first["outcome"] == "planned":
+            accepted = Normaliser().event(event)
+            told = json.dumps(accepted.to_dict())
+            parts = [accepted.properties, accepted.traits, accepted.context.traits, accepted.integrations]
+            shown = json.dumps(parts)
+            assert plans(accepted, **given_settings) == first
+            assert json.dumps(accepted.to_dict()) == told
+            assert json.dumps(parts) == shown
 
 
-@often
-@given(events, settings)
-def test_no_mapped_field_is_null(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+def test_no_mapped_field_is_null() -> None:
     """AMP-GEN-10: a field that has nothing to hold is left out."""
-    for item in items(plans(event, **given_settings)):
-        assert None not in item.values()
+    for _, _, plan in examples():
+        for item in items(plan):
+            assert None not in item.values()
 
 
-@often
-@given(events, settings)
-def test_native_revenue_is_whole_or_absent(event: dict[str, Any], given_settings: dict[str, Any]) -> None:
+def test_native_revenue_is_whole_or_absent() -> None:
     """AMP-REV-03, AMP-REV-04, AMP-REV-07: numbers, price with quantity, and nothing without a revenue."""
     native = ("revenue", "price", "quantity", "productId", "revenueType")
-    for item in items(plans(event, **given_settings)):
-        found = {key: item[key] for key in native if key in item}
-        assert ("price" in found) == ("quantity" in found)
-        assert not found or "revenue" in found
-        assert all(type(found[key]) in (int, float) for key in native[:3] if key in found)
-        assert all(isinstance(found[key], str) and found[key] for key in native[3:] if key in found)
-        assert not found or event["type"] == "track"
+    for event, _, plan in examples():
+        for item in items(plan):
+            found = {key: item[key] for key in native if key in item}
+            assert ("price" in found) == ("quantity" in found)
+            assert not found or "revenue" in found
+            assert all(type(found[key]) in (int, float) for key in native[:3] if key in found)
+            assert all(isinstance(found[key], str) and found[key] for key in native[3:] if key in found)
+            assert not found or event["type"] == "track"
 
 
 @often
