@@ -115,7 +115,7 @@ def test_what_the_gateway_refuses_is_told(station: Station) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_batch_events": 3}, {"max_body_bytes": 1500}])
-def test_the_limits_of_the_gateway_are_found(tmp_path: Path, limits: dict[str, int]) -> None:
+def test_the_limits_of_the_gateway_are_found(tmp_path: Path, limits: dict[str, Any]) -> None:
     """However low they are, everything arrives, in order and once."""
     station = Station(tmp_path, **limits)
     with station.acceptor:
