@@ -177,7 +177,7 @@ def _events() -> list[dict[str, Any]]:
         {"type": "page", "name": "Pricing", "messageId": "chain-page", "context": {"page": {"path": "/pricing"}}},
         {"type": "group", "groupId": "group-1", "messageId": "chain-group", "traits": {"seats": 40}},
         {"type": "track", "event": "Order Completed", "messageId": "chain-order",
-         "properties": {"order_id": "o-1", "revenue": 61, "products": [{"product_id": "p-1", "price": 30.5, "quantity": 2}]},
+         "properties": {"order_id": "o-1", "revenue": 61, "products": [{"product_id": "p-1", "price": 30.5}]},
          "integrations": {"Amplitude": {"session_id": 1767323111000, "event_id": 64}}},
         {"type": "track", "event": "Kept Away", "messageId": "chain-away", "integrations": {"Amplitude": False}},
     ]  # fmt: skip
