@@ -245,6 +245,13 @@ def test_a_damaged_archive_is_no_exception() -> None:
             assert not isinstance(found, Refusal) or found.reason.code != "plugin_raised", (place, found)
 
 
+def test_a_file_without_a_name_is_read() -> None:
+    """A name that begins with a zero byte is none."""
+    made = zipped(x=gzip.compress(lines(exported(7002)))).replace(b"x.json.gz", b"\0.json.gz")
+    assert b"\0.json.gz" in made
+    assert [one["userId"] for one in events_of(AmplitudeExport({}), made) if isinstance(one, dict)] == ["user-7002"]
+
+
 def test_a_line_without_an_end_is_one_refusal() -> None:
     """A small file can unpack to a lot: it is read in pieces, and what comes behind it goes on."""
     rows = b'{"event_type": "' + b"x" * 40_000_000 + b"\n" + lines(exported(97))

@@ -34,6 +34,7 @@ _CONTEXT: dict[str, tuple[str, ...]] = {
     "device_carrier": ("network", "carrier"),
 }
 """Where a field of an exported event goes in `context`."""
+_COORDINATES = ("latitude", "longitude")
 _REST = ("amplitude_id", "app", "platform", "library", "language", "device_family", "dma", "event_id", "session_id")
 """Fields without a place in the common spec; they stand in `context.amplitude`."""
 _REVENUE = ("revenue", "price", "quantity", "productId", "revenueType", "currency")
@@ -108,12 +109,16 @@ def context_of(told: Mapping[str, Any], path: str) -> dict[str, Any]:
     context: dict[str, Any] = {"library": {"name": "amplitude-export"}}
     for name, place in _CONTEXT.items():
         value = told.get(name)
-        if value is None or value == "" or not isinstance(value, str | int | float):
+        if value is None or value == "" or isinstance(value, bool) or not isinstance(value, str | int | float):
+            continue
+        if place[-1] not in _COORDINATES:
+            value = str(value)
+        elif isinstance(value, str):
             continue
         if len(place) == 1:
-            context[place[0]] = str(value)
+            context[place[0]] = value
         else:
-            context.setdefault(place[0], {})[place[1]] = value if place[0] == "location" else str(value)
+            context.setdefault(place[0], {})[place[1]] = value
     traits = object_at(told, "user_properties", path)
     if traits:
         context["traits"] = traits

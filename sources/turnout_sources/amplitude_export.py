@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import logging
 import re
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -58,7 +59,10 @@ _LONGEST_LINE = 16 * 1024 * 1024
 _LARGEST_ARCHIVE = 5_000_000_000
 """Bytes of what is kept on the disk for an hour; Amplitude exports 4 GB at most."""
 _NOT_EVENTS = ("$identify", "$groupidentify")
-_BROKEN = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError, ValueError)
+_BROKEN = (
+    zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError, ValueError, LookupError,
+    struct.error,
+)  # fmt: skip
 
 
 class AmplitudeExportSettings(SourceSettings):
@@ -202,7 +206,7 @@ class AmplitudeExport(Source):
             raise Refusal(Code.BAD_REQUEST, message) from None
         with archive:
             for entry in archive.infolist():
-                if entry.is_dir():
+                if entry.filename.endswith("/"):
                     continue
                 try:
                     packed = archive.open(entry)
