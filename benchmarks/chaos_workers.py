@@ -50,7 +50,9 @@ plugin = "chaos"
 api_key = "key-chaos"
 base_url = "{url}"
 connection_mode = "{mode}"
+max_events_per_second = 2000.0
 """
+"""Without a rate of its own, a destination would get 50 events a second for minutes after a 429."""
 
 
 class ChaosError(Exception):
