@@ -187,15 +187,17 @@ def test_the_benchmark_of_diff_runs_and_writes_its_figures(tmp_path: Path) -> No
 
 
 def test_the_benchmark_of_explain_runs_and_writes_its_figures(tmp_path: Path) -> None:
-    """It explains tracks of some sixty values, and orders."""
+    """It explains calls of some sixty values, orders, and an order of 150 products."""
     written = tmp_path / "figures.json"
     done = run("benchmarks/explain.py", "--quick", "--json", str(written))
     assert done.returncode == 0, done.stderr.decode()
-    track, order = json.loads(written.read_bytes())
-    assert (track["kind"], order["kind"]) == ("track", "order")
-    assert 60 <= track["values"] < order["values"]
-    assert track["edges"] > 60
-    assert 0 < track["median"] <= track["p95"]
+    figures = {one["kind"]: one for one in json.loads(written.read_bytes())}
+    assert list(figures) == ["track", "page", "identify", "order", "order, whole", "order, large"]
+    assert all(50 <= figures[kind]["values"] < 70 for kind in ("track", "page", "identify", "order"))
+    assert figures["order, large"]["values"] > 600
+    for one in figures.values():
+        assert one["edges"] > 60
+        assert 0 < one["median"] <= one["p95"]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[bytes]:

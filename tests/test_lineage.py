@@ -754,6 +754,112 @@ def test_changes_of_a_list_are_applied_by_their_first_positions() -> None:
     assert event == {"all": ["zero", "one", "two", "three"]}
 
 
+# long lists
+
+
+def each(self: Any, event: Event) -> Iterator[Item]:
+    """Yield an item for each line, whose stamp is a whole order's."""
+    for number, line in enumerate(event.properties["lines"]):
+        yield self.out.item({"sku": line.get("sku"), "paid": line.get("price"), "stamp": event.properties["stamp"]})
+        if line.get("price") == 0:
+            yield self.other.item({"free": number})
+
+
+def neighbours(self: Any, event: Event) -> Iterator[Item]:
+    """Yield items that each say what stands in the line before."""
+    lines = event.properties["lines"]
+    for before, line in zip([{}, *lines], lines, strict=False):
+        yield self.out.item({"sku": line.get("sku"), "after": before.get("sku"), "stamp": event.properties["stamp"]})
+
+
+def copied(_: Any, event: Event) -> dict[str, Any]:
+    """Return an item with all lines, of which those with a numeric code say so."""
+    lines = event.properties["lines"]
+    return {"lines": [{**one, "numeric": str(one.get("sku", "")).isdigit()} for one in lines]}
+
+
+def summed(_: Any, event: Event) -> dict[str, Any]:
+    """Return an item with what all lines come to."""
+    lines = event.properties["lines"]
+    return {"sum": sum(one.get("price") or 0 for one in lines), "skus": "/".join(str(one.get("sku")) for one in lines)}
+
+
+def refused(_: Any, event: Event) -> dict[str, Any]:
+    """Return an item unless a price is negative; one that is no whole number counts."""
+    lines = event.properties["lines"]
+    if any(one.get("price", 0) < 0 for one in lines):
+        raise Refusal("vendor_would_refuse", "A price is below zero.", "/properties/lines")
+    return {"first": lines[0].get("sku"), "odd": sum(one.get("price", 0) % 1 != 0 for one in lines)}
+
+
+def fallen_back(self: Any, event: Event) -> Iterator[Item]:
+    """Yield items that are called by the name where there is no code."""
+    for line in event.properties["lines"]:
+        yield self.out.item({"id": line.get("sku") or line.get("name"), "stamp": event.properties["stamp"]})
+
+
+def one_hidden(_: Any, event: Event) -> dict[str, Any]:
+    """Return an item in which one line of many counts, and only when its code is in capitals."""
+    lines = event.properties["lines"]
+    return {"shouted": len(lines) > 5 and str(lines[5].get("sku", "")).isupper(), "lines": len(lines)}
+
+
+def lined(count: int) -> dict[str, Any]:
+    lines = [{"sku": f"code-{n:03}-x", "price": 100 + 7 * n, "name": f"Lamp of {n} parts"} for n in range(count)]
+    return track(stamp="stamp-1", lines=lines)
+
+
+def signatures(found: Explanation, count: int) -> list[frozenset[tuple[Any, ...]]]:
+    """Return for each line what it moves: which of its values, which place of the output, and how far away."""
+    made: list[set[tuple[Any, ...]]] = [set() for _ in range(count)]
+    for one in found.edges:
+        parts = one.source.name.split("/")
+        if parts[2:3] == ["lines"] and len(parts) > 3:
+            line, target = int(parts[3]), one.target
+            place = [int(step) for step in target.path.split("/") if step.isdigit()] or [target.number - 1]
+            away = place[0] - line if len(found.items) > 1 or target.path.startswith("/lines/") else 0
+            path = re.sub(r"[0-9]+", "*", target.path)
+            made[line].add((*parts[4:], target.part, target.endpoint, path, min(2, max(-2, away)), one.kind))
+    return [frozenset(one) for one in made]
+
+
+@pytest.mark.parametrize("make", [each, neighbours, copied, summed, refused, fallen_back, one_hidden])
+def test_in_a_long_list_is_found_what_is_found_in_a_short_one(make: Callable[..., Any]) -> None:
+    """Lines of many, which are changed in groups, move what each of a few moves; and every witness is true."""
+    few, many = (explain(odd(make), lined(count), {}, now=NOW) for count in (12, 45))
+    short, long = signatures(few, 12), signatures(many, 45)
+    assert set(short) == set(long)
+    assert all(long) or make is one_hidden or make is refused
+    if make is one_hidden:
+        assert [line for line, one in enumerate(long) if any("/shouted" in edge for edge in one)] == [5]
+    verify(odd(make)({}), lined(45), many)
+
+
+def test_a_long_list_is_explained_with_few_mappings() -> None:
+    """A line of many is changed in one way, and deleted with others: 300 lines take no 1,500 mappings."""
+    count = 0
+
+    def counted(self: Any, event: Event) -> Iterator[Item]:
+        nonlocal count
+        count += 1
+        return each(self, event)
+
+    event = lined(300)
+    for line in event["properties"]["lines"]:
+        del line["name"]
+    found = explain(odd(counted), event, {}, now=NOW)
+    assert len({one.source for one in found.edges if "/lines/" in one.source.name}) >= 600
+    assert count < 2200
+
+
+def test_a_long_list_of_an_event_that_is_refused_is_looked_at_in_groups() -> None:
+    """What would send it is found among thousands of values without changing each."""
+    event = lined(300) | {"event": None}
+    found = explain(odd(each), event, {}, now=NOW)
+    assert found.remedy is not None
+    assert [str(one.source) for one in found.remedy.changes] == ["/event"]
+
+
 # Amplitude, beside its rule book
 
 CALL = {

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from turnout._output import Difference, Target
 from turnout._payload import Path, Payload
 from turnout._tracer import Tracer, ends, equal
-from turnout.lineage import CONDITION, Source
+from turnout.lineage import CONDITION
 
 __all__ = ["follow_fallbacks", "halved"]
 
@@ -49,7 +49,8 @@ class Follower:
         """Change the values in the state without `gone`; those that `targets` were then taken from may go next."""
         payload = Payload(self.tracer.payload.value, gone)
         state = self.tracer.values_at(payload.text, targets)
-        left = [path for path in payload.leaves() if self.hidden(path, state)]
+        wanted = set(state)
+        left = [path for path in payload.leaves() if not wanted <= self.alone(path)]
         needed = [path for path in left if path not in self.harmless and path not in self.tracer.fragile]
         for path in needed:
             self.change(payload, path, self.tracer.another[path], state)
@@ -87,11 +88,12 @@ class Follower:
 
     def hidden(self, path: Path, targets: Iterable[Target]) -> list[Target]:
         """Return those places that the value doesn't move by itself."""
-        return [one for one in targets if not self.alone(self.tracer.sources[path], one)]
+        alone = self.alone(path)
+        return [one for one in targets if one not in alone]
 
-    def alone(self, source: Source, target: Target) -> bool:
-        edge = self.tracer.found.get((source, target))
-        return edge is not None and not edge.given
+    def alone(self, path: Path) -> set[Target]:
+        """Return the places that a value moves by itself."""
+        return self.tracer.alone.get(self.tracer.sources[path], set())
 
     def differing(self, state: dict[Target, Any], now: dict[Target, Any]) -> list[Difference]:
         return [Difference(one, state[one], value) for one, value in now.items() if not equal(state[one], value)]

@@ -7,6 +7,7 @@ is left are the fields that really differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from turnout._json import compact, pointer
+from turnout._likeness import LARGEST, Pairs, alike, in_common, paired, size, with_rest
 from turnout._payload import Path
 from turnout.endpoint import BoundEndpoint, Item
 from turnout.plan import Plan
@@ -21,13 +23,14 @@ from turnout.plan import Plan
 __all__ = ["EVENT", "Difference", "Output", "Target", "differences", "fields_of", "request_of", "requests"]
 
 _decode = msgspec.json.Decoder().decode
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_FEW = 40
+"""Of so many items at most every leaf is compared to find out which belong together."""
 _ITEMS = "\x00items"
 _ENCODED_ITEMS = compact(_ITEMS)
-_LARGEST = 2_500
-"""So many pairs are compared at most to find out which belong together; beyond, they are taken in order."""
 
 
-class Target(msgspec.Struct, frozen=True, order=True):
+class Target(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One place in what an event becomes.
 
     `part` is `event` (whether it is sent at all), `item` (a field of an item; with the path "" the item as a whole, or
@@ -63,7 +66,7 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
 class Output:
     """What an event becomes, taken apart as far as is asked for."""
 
-    __slots__ = ("_leaves", "_values", "plan", "rules", "state")
+    __slots__ = ("_leaves", "_parts", "_sizes", "_values", "plan", "rules", "state")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -73,6 +76,8 @@ class Output:
         for item in plan.items:
             self.rules.setdefault(item.rule, []).append(item)
         self._values: dict[int, Any] = {}
+        self._parts: dict[int, dict[str, Any]] = {}
+        self._sizes: dict[int, int] = {}
         self._leaves: dict[int, set[Any]] = {}
 
     def value(self, item: Item) -> Any:
@@ -80,6 +85,20 @@ class Output:
         found = self._values.get(id(item), UNSET)
         if found is UNSET:
             found = self._values[id(item)] = _decode(item.data)
+        return found
+
+    def parts(self, item: Item) -> dict[str, Any]:
+        """Return the JSON texts of the fields of an item that is an object."""
+        found = self._parts.get(id(item))
+        if found is None:
+            found = self._parts[id(item)] = _split(item.data)
+        return found
+
+    def size(self, item: Item) -> int:
+        """Return how many leaves an item has."""
+        found = self._sizes.get(id(item))
+        if found is None:
+            found = self._sizes[id(item)] = size(self.value(item))
         return found
 
     def leaves(self, item: Item) -> set[Any]:
@@ -96,10 +115,30 @@ class Output:
             return item.endpoint.name
         if target.part == "key":
             return _set(item.key)
-        value = self.value(item)
-        for key in path:
+        first, *rest = path
+        part = self.parts(item).get(first) if item.data[:1] == b"{" else None
+        value = UNSET if part is None else _decode(part)
+        for key in rest:
             value = value.get(key, UNSET) if value.__class__ is dict else UNSET
         return value
+
+    def texts(self, item: Item) -> set[Any]:
+        """Return the same, but what stands deeper than two levels as JSON text, which is quicker."""
+        found = self._leaves.get(id(item))
+        if found is None:
+            found = self._leaves[id(item)] = set(self._texts(item))
+        return found
+
+    def _texts(self, item: Item) -> Iterator[tuple[str, str, bytes]]:
+        if item.data[:1] != b"{":
+            yield "", "", item.data
+            return
+        for key, text in self.parts(item).items():
+            told = bytes(text)
+            if told[:1] == b"{":
+                yield from ((key, name, bytes(inner)) for name, inner in _split(told).items())
+            else:
+                yield key, "", told
 
     def about(self) -> dict[str, Any]:
         """Return outcome and reason as plain data."""
@@ -142,10 +181,14 @@ def _same(one: Item, two: Item) -> bool:
 def _rule(rule: str, base: Output, other: Output, found: list[Difference]) -> None:
     """Add what differs in the items of a rule."""
     old, new = base.rules.get(rule, []), other.rules.get(rule, [])
-    pairs = _matched_items(old, new, base, other)
+    moves: Moves = {}
+    pairs = _matched_items(old, new, base, other, moves)
     for here, there in pairs:
         if here is not None and there is not None:
-            _item(rule, here + 1, old[here], new[there], (base, other), found)
+            if old[here].data != new[there].data:
+                known = moves.get(here) if here == there else None
+                _fields(rule, here + 1, known or _moved(old[here], new[there], base, other), found)
+            _item(rule, here + 1, old[here], new[there], found)
             if old[here].data == new[there].data and len(old) == len(new) and here != there:
                 found.append(Difference(Target("item", rule, here + 1), here + 1, there + 1))
         elif here is not None:
@@ -154,13 +197,37 @@ def _rule(rule: str, base: Output, other: Output, found: list[Difference]) -> No
             found.append(Difference(Target("new", rule, there + 1), UNSET, new[there].endpoint.name))
 
 
-def _item(
-    rule: str, number: int, old: Item, new: Item, outputs: tuple[Output, Output], found: list[Difference]
-) -> None:
-    if old.data != new.data:
-        moved: Moved = []
-        _compare((), outputs[0].value(old), outputs[1].value(new), moved)
-        found += [Difference(Target("item", rule, number, pointer(path)), *values) for path, *values in moved]
+def _fields(rule: str, number: int, moved: Moved, found: list[Difference]) -> None:
+    for path, *values in moved:
+        found.append(Difference(_field(rule, number, path), *values))
+
+
+@lru_cache(maxsize=65_536)
+def _field(rule: str, number: int, path: Path) -> Target:
+    """Return the target of a field; the same is asked for again and again."""
+    return Target("item", rule, number, pointer(path))
+
+
+def _moved(old: Item, new: Item, base: Output, other: Output) -> Moved:
+    """Return the leaves that differ in two items; only those fields are read whose texts do."""
+    moved: Moved = []
+    if old.data[:1] != b"{" or new.data[:1] != b"{":
+        _compare((), base.value(old), other.value(new), moved)
+        return moved
+    here, there = base.parts(old), other.parts(new)
+    for key, one in here.items():
+        two = there.get(key)
+        if two is None:
+            moved += _gone((key,), _decode(one))
+        elif one != two:
+            _compare((key,), _decode(one), _decode(two), moved)
+    for key, two in there.items():
+        if key not in here:
+            moved += _came((key,), _decode(two))
+    return moved
+
+
+def _item(rule: str, number: int, old: Item, new: Item, found: list[Difference]) -> None:
     if old.key != new.key:
         found.append(Difference(Target("key", rule, number), _set(old.key), _set(new.key)))
     if old.endpoint.name != new.endpoint.name:
@@ -171,78 +238,41 @@ def _set(key: str | None) -> Any:
     return UNSET if key is None else key
 
 
-Pairs = list[tuple[int | None, int | None]]
-
-
-def _matched_items(old: Sequence[Item], new: Sequence[Item], base: Output, other: Output) -> Pairs:
-    """Return which items belong together; None stands for one that isn't there."""
-    if len(old) == len(new):
-        changed = [number for number, one in enumerate(old) if one.data != new[number].data]
-        if len(changed) < 2 or all(_alike(base.leaves(old[one]), other.leaves(new[one])) for one in changed):
-            return [(number, number) for number in range(len(old))]
-    here, there = [base.leaves(one) for one in old], [other.leaves(one) for one in new]
-    shared = set.intersection(*here) if len(here) > 1 else set()
-    return _rest(_paired([one - shared for one in here], [one - shared for one in there]), old, new)
-
-
-def _alike(one: set[Any], two: set[Any]) -> bool:
-    return len(one & two) * 2 >= max(len(one), len(two))
-
-
-def _paired(here: list[set[Any]], there: list[set[Any]]) -> list[tuple[int, int]]:
-    """Return the pairs, both sides in order, of what has most in common: from both ends, then between them."""
-    front, least = 0, min(len(here), len(there))
-    while front < least and _alike(here[front], there[front]):
-        front += 1
-    back = 0
-    while back < least - front and _alike(here[-1 - back], there[-1 - back]):
-        back += 1
-    rows, columns = len(here) - front - back, len(there) - front - back
-    pairs = [(number, number) for number in range(front)]
-    pairs += [(len(here) - 1 - number, len(there) - 1 - number) for number in range(back)]
-    if rows * columns > _LARGEST:
-        return [*pairs, *((front + number, front + number) for number in range(min(rows, columns)))]
-    common = [[len(one & two) for two in there[front : front + columns]] for one in here[front : front + rows]]
-    return [*pairs, *((front + row, front + column) for row, column in _best(common, rows, columns))]
-
-
-def _best(common: list[list[int]], rows: int, columns: int) -> list[tuple[int, int]]:
-    """Return the pairs, both sides in order, that have most in common together."""
-    score = [[0] * (columns + 1) for _ in range(rows + 1)]
-    for row in reversed(range(rows)):
-        for column in reversed(range(columns)):
-            paired = common[row][column] and common[row][column] + score[row + 1][column + 1]
-            score[row][column] = max(paired, score[row + 1][column], score[row][column + 1])
-    pairs, row, column = [], 0, 0
-    while row < rows and column < columns:
-        if common[row][column] and score[row][column] == common[row][column] + score[row + 1][column + 1]:
-            pairs.append((row, column))
-            row, column = row + 1, column + 1
-        elif score[row][column] == score[row + 1][column]:
-            row += 1
-        else:
-            column += 1
-    return pairs
-
-
-def _rest(pairs: list[tuple[int, int]], old: Sequence[Item], new: Sequence[Item]) -> Pairs:
-    """Return the pairs with what is left over: equal items that moved, then one by one if as many left as came."""
-    left = [one for one in range(len(old)) if one not in {pair[0] for pair in pairs}]
-    came = [one for one in range(len(new)) if one not in {pair[1] for pair in pairs}]
-    made: Pairs = [*pairs]
-    for one in [*left]:
-        twin = next((two for two in came if new[two].data == old[one].data), None)
-        if twin is not None:
-            made.append((one, twin))
-            left.remove(one)
-            came.remove(twin)
-    if len(left) == len(came):
-        return [*made, *zip(left, came, strict=True)]
-    return [*made, *((one, None) for one in left), *((None, two) for two in came)]
-
-
 Moved = list[tuple[Path, Any, Any, bool]]
 """Paths of leaves that differ, with both values, and whether it is sure that these belong together."""
+Moves = dict[int, Moved]
+"""What differs in an item and the one with its number."""
+
+
+def _matched_items(old: Sequence[Item], new: Sequence[Item], base: Output, other: Output, moves: Moves) -> Pairs:
+    """Return which items belong together, without those that are the same; None stands for one that isn't there.
+
+    `moves` gets what was found of items with the same number.
+    """
+    if len(old) == len(new):
+        differing = [number for number, (one, two) in enumerate(zip(old, new, strict=True)) if not _same(one, two)]
+        changed = [number for number in differing if old[number].data != new[number].data]
+        if len(changed) < 2 or all(_resemble(one, old, new, base, other, moves) for one in changed):
+            return [(number, number) for number in differing]
+    told = Output.leaves if len(old) <= _FEW else Output.texts
+    here = [told(base, one) for one in old]
+    known = dict(zip((one.data for one in old), here, strict=True))
+    there = [known.get(one.data) or told(other, one) for one in new]
+    shared = set.intersection(*here) if len(here) > 1 else set()
+    found = paired([one - shared for one in here], [one - shared for one in there])
+    return with_rest(found, [one.data for one in old], [one.data for one in new])
+
+
+def _resemble(number: int, old: Sequence[Item], new: Sequence[Item], base: Output, other: Output, moves: Moves) -> bool:
+    """Return what `alike` says of two items with the same number, without gathering their leaves."""
+    one, two = old[number], new[number]
+    moved = moves[number] = _moved(one, two, base, other)
+    if any(key.__class__ is int for path, *_ in moved for key in path):  # elements may be compared across places
+        value, after = base.value(one), other.value(two)
+        return in_common(value, after) * 2 >= max(size(value), size(after))
+    gone, came = (sum(each[side] is UNSET for each in moved) for side in (2, 1))
+    had = base.size(one)
+    return (had - len(moved) + came) * 2 >= max(had, had - gone + came)
 
 
 def _compare(path: Path, old: Any, new: Any, moved: Moved) -> None:
@@ -297,8 +327,9 @@ def _compare_lists(path: Path, old: list[Any], new: list[Any], moved: Moved) -> 
     order = [two for _, two in sorted(pairs)]
     if order != sorted(order):
         moved.append((path, old, new, True))
-    left = [one for one in range(len(old)) if one not in {pair[0] for pair in pairs}]
-    came = [two for two in range(len(new)) if two not in {pair[1] for pair in pairs}]
+    matched, met = {one for one, _ in pairs}, {two for _, two in pairs}
+    left = [one for one in range(len(old)) if one not in matched]
+    came = [two for two in range(len(new)) if two not in met]
     start, coupled = len(moved), [*_coupled(left, came, old, new)]
     for one, two in coupled:
         if one is not None and two is not None:
@@ -334,11 +365,11 @@ def _coupled(
 ) -> Iterable[tuple[int | None, int | None]]:
     """Yield which of the unequal elements belong together: those with most in common, else one by one in order."""
     plain = all(_leaf(old[one]) for one in left) or all(_leaf(new[two]) for two in came)
-    if plain or len(left) * len(came) > _LARGEST:
+    if plain or len(left) * len(came) > LARGEST:
         yield from zip_longest(left, came) if len(left) == len(came) else _unpaired(left, came)
         return
     here, there = {one: _leaves(old[one]) for one in left}, {two: _leaves(new[two]) for two in came}
-    if len(left) == len(came) and all(_alike(here[one], there[two]) for one, two in zip(left, came, strict=True)):
+    if len(left) == len(came) and all(alike(here[one], there[two]) for one, two in zip(left, came, strict=True)):
         yield from zip(left, came, strict=True)
         return
     for one, own in here.items():

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from turnout._groups import families
 from turnout._json import compact, pointer, read
 from turnout._output import Output
 from turnout._payload import Path, Payload, placed
@@ -155,15 +156,26 @@ def _event_changes(trial: Trial, path: str | None) -> Iterator[_Step]:
     call_type = payload.value.get("type")
     known = specimen(call_type) if isinstance(call_type, str) and call_type in CALL_TYPES else {}
     example = Payload(known)
-    leaves = set(payload.leaves())
+    leaves, idle = set(payload.leaves()), set(_idle(trial))
     for one in sorted(payload.places, key=lambda one: (pointer(one) != path, one not in leaves)):
-        if one != ("type",):
+        if one != ("type",) and one not in idle:
             yield from _value_changes(trial, one, example)
     missing = [one for one in example.leaves() if one not in payload.places and not _blocked(payload, one)]
     for one in sorted(missing, key=lambda one: (pointer(one) != path, len(one))):
         yield _added(trial, one, example.places[one].value)
     if not known:
         yield from (_added(trial, ("type",), word) for word in sorted(CALL_TYPES, key=_unlike(call_type)))
+
+
+def _idle(trial: Trial) -> Iterator[Path]:
+    """Yield the values at like places of long lists that make no difference when all of them are changed at once."""
+    base = trial.output(trial.payload.text)
+    for family in families(trial.payload):
+        ways = {path: [*values(path, trial.payload.places[path].value, len(path), ())] for path in family}
+        every = range(max(map(len, ways.values())))
+        together = ({path: mine[way] for path, mine in ways.items() if way < len(mine)} for way in every)
+        if all(trial.output(trial.payload.altered(one)).state == base.state for one in together):
+            yield from family
 
 
 def _unlike(word: Any) -> Callable[[str], float]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
+from turnout._groups import Grouped, families
 from turnout._json import compact, pointer
 from turnout._output import EVENT, Difference, Output, Target, differences, fields_of, requests
 from turnout._payload import Path, Payload, Place
@@ -46,6 +48,8 @@ class Tracer:
         self.found: dict[tuple[Source, Target], Edge] = {}
         self.reached: dict[Source, set[Target]] = {}
         """The targets of what was found, by source."""
+        self.alone: dict[Source, set[Target]] = {}
+        """Those of them that the source moves by itself."""
         self.lost: dict[Path, dict[Target, Any]] = {}
         """What the deletion of each value moved, with what stood there then."""
         self.another = {path: other(place.value, self.numbers[path], self.taken) for path, place in self._leaves()}
@@ -71,16 +75,50 @@ class Tracer:
         return Lineage(self.base.plan, tuple(self._in_order()), unread, tuple(sorted(self.unstable)))
 
     def change_values(self) -> None:
-        """Change every value of the event in every declared way."""
-        for path, place in self.payload.places.items():
-            for after in values(path, place.value, self.numbers[path], self.taken):
-                text = self.payload.cut(path) if after is UNSET else self.payload.changed(path, after)
-                moved = differences(self.base, self.trial.output(text))
-                if after is UNSET:
-                    self.lost[path] = {one.target: one.after for one in moved}
-                elif after == self.another.get(path, UNSET) and any(ends(one.target, one.after) for one in moved):
-                    self.fragile.add(path)
-                self.note(self.sources[path], place.value, after, moved)
+        """Change every value of the event in every declared way; of many at like places, as `_groups` says."""
+        many = families(self.payload)
+        grouped = {path for family in many for path in family}
+        for path in self.payload.places:
+            for after in islice(self._ways(path), 1 if path in grouped else None):
+                self._change(path, after)
+        for family in many:
+            self._change_family(family)
+
+    def _ways(self, path: Path) -> Iterator[Any]:
+        return values(path, self.payload.places[path].value, self.numbers[path], self.taken)
+
+    def _change(self, path: Path, after: Any) -> None:
+        """Keep what a change of one value moves."""
+        text = self.payload.cut(path) if after is UNSET else self.payload.changed(path, after)
+        moved = differences(self.base, self.trial.output(text))
+        if after is UNSET:
+            self.lost[path] = {one.target: one.after for one in moved}
+        elif after == self.another.get(path, UNSET) and any(ends(one.target, one.after) for one in moved):
+            self.fragile.add(path)
+        self.note(self.sources[path], self.payload.places[path].value, after, moved)
+
+    def _change_family(self, family: list[Path]) -> None:
+        """Change values in all ways but the first; alone only those which could move more than is known."""
+        further = {path: [*self._ways(path)][1:] for path in family}
+        for way in range(max(map(len, further.values()))):
+            changes = {path: ways[way] for path, ways in further.items() if way < len(ways)}
+            grouped = Grouped([*changes])
+            for number, paths in grouped.groups:
+                text = self.payload.altered({path: changes[path] for path in paths})
+                grouped.keep(number, differences(self.base, self.trial.output(text)))
+            for path, after in changes.items():
+                moved = grouped.may_move(path)
+                if moved is None or self._more(self.sources[path], after, moved):
+                    self._change(path, after)
+                elif after is UNSET:
+                    self.lost[path] = dict(moved)
+
+    def _more(self, source: Source, after: Any, moved: Collection[Target]) -> bool:
+        """Return whether a change that moves these places would say more than is known of its source."""
+        told = {one for one in moved if one not in self.unstable}
+        known = self.reached.get(source, set())
+        edges = [self.found[source, one] for one in told & known] if after is UNSET else []
+        return not told <= known or any(one.kind == CONDITION and one.after is not UNSET for one in edges)
 
     def _leaves(self) -> Iterator[tuple[Path, Place]]:
         return ((path, self.payload.places[path]) for path in self.leaves)
@@ -137,6 +175,8 @@ class Tracer:
             if known is None or (known.given == given and _says_more(edge, known)):
                 self.found[source, one.target] = edge
                 self.reached.setdefault(source, set()).add(one.target)
+                if not given:
+                    self.alone.setdefault(source, set()).add(one.target)
 
     def values_at(self, text: bytes, targets: Iterable[Target]) -> dict[Target, Any]:
         """Return the values at places of the explained output when the event has another text.
@@ -158,15 +198,14 @@ class Tracer:
 
     def _drop_containers(self) -> None:
         """Drop the edges of objects and lists that the values in them have as well."""
-        inner: dict[Target, list[str]] = {}
-        for source, target in self.found:
-            if source.kind == "event":
-                inner.setdefault(target, []).append(source.name)
-        for path in self.payload.places.keys() - set(self.leaves):
-            source = self.sources[path]
-            for target in list(self.reached.get(source, ())):
-                if any(name.startswith(source.name + "/") for name in inner[target]):
-                    del self.found[source, target]
+        below: dict[Path, set[Target]] = {}
+        for path, source in self.sources.items():
+            mine = self.reached.get(source, set())
+            for end in range(1, len(path)):
+                below.setdefault(path[:end], set()).update(mine)
+        for path, targets in below.items():
+            for target in self.reached.get(self.sources[path], set()) & targets:
+                del self.found[self.sources[path], target]
 
     def _in_order(self) -> list[Edge]:
         """Return the edges in the order of the output, then of the input; secrets masked."""

@@ -10,7 +10,9 @@ import msgspec
 from marshmallow import fields
 
 from turnout._perturb import further_values, setting_values
-from turnout.destination import Destination, rebuilt
+from turnout._watched import Watched
+from turnout.destination import Destination, declared_endpoints, rebuilt
+from turnout.endpoint import BoundEndpoint
 from turnout.errors import TurnoutError
 from turnout.settings import Config, Settings
 
@@ -135,9 +137,30 @@ def _quick(base: Destination, name: str, value: Any) -> Destination | None:
     field, config = _fields(base.settings)[name], base.config
     try:
         values = {**config, name: field.deserialize(value)}
-        return rebuilt(type(base), base.id, Config(values, config.secret_names, config.given | {name}))
+        made = Config(values, config.secret_names, config.given | {name})
+        return rebuilt(type(base), base.id, made, _without(base, name))
     except Exception:
         return None
+
+
+def _without(base: Destination, name: str) -> dict[str, BoundEndpoint]:
+    """Return the endpoints that don't read a setting: they are the same whatever it says."""
+    read = _read_by(_Key(base))
+    return {endpoint: bound for endpoint, bound in base.endpoints.items() if name not in read[endpoint]}
+
+
+@lru_cache(maxsize=16)
+def _read_by(key: _Key) -> dict[str, set[str]]:
+    """Return the settings that each endpoint of a destination reads."""
+    base = key.base
+    found: dict[str, set[str]] = {}
+    for endpoint in declared_endpoints(type(base)):
+        read = found[endpoint.name] = set()
+        try:
+            endpoint.bind(Watched(base.config, read), base.name)
+        except Exception:
+            read.update(base.config)  # it minds being watched: it is bound anew each time
+    return found
 
 
 def changed(base: Destination, values: dict[str, Any]) -> Destination | None:

@@ -165,11 +165,13 @@ class Destination:
             where = f"destination '{self.id}' ({origin(type(self))})"
             raise PluginError(f"{where} can't be configured: it raised {fault}. Tell its author.") from error
 
-    def _configure(self, config: Config) -> None:
+    def _configure(self, config: Config, endpoints: Mapping[str, BoundEndpoint] | None = None) -> None:
         self.config = config
         self.endpoints: dict[str, BoundEndpoint] = {}
+        known = endpoints or {}
         for endpoint in declared_endpoints(type(self)):
-            self.endpoints[endpoint.name] = bound = endpoint.bind(config, self.name)
+            bound = known.get(endpoint.name) or endpoint.bind(config, self.name)
+            self.endpoints[endpoint.name] = bound
             setattr(self, endpoint.name, bound)
         self.device_mode = config.get("connection_mode") == "device"
         """Whether the rules go by the event's platform; otherwise they are the server's for every event."""
@@ -248,11 +250,19 @@ class Destination:
         return f"<{type(self).__name__} destination '{self.id}'>"
 
 
-def rebuilt(kind: type[Destination], id: str, config: Config) -> Destination:  # noqa: A002
-    """Return the destination of this class with settings that were checked before."""
+def rebuilt(
+    kind: type[Destination],
+    id: str,  # noqa: A002
+    config: Config,
+    endpoints: Mapping[str, BoundEndpoint] | None = None,
+) -> Destination:
+    """Return the destination of this class with settings that were checked before.
+
+    `endpoints` are those, by name, that were bound to the same settings before, as far as they read any.
+    """
     made = object.__new__(kind)
     made.id = id
-    made._configure(config)
+    made._configure(config, endpoints)
     return made
 
 

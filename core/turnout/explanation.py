@@ -270,20 +270,22 @@ def _place(target: Target) -> str:
 
 def _items(plan: Plan, edges: Mapping[Target, list[Edge]]) -> Iterator[ExplainedItem]:
     numbers: dict[str, int] = {}
+    by_item: dict[tuple[str, int], dict[Target, list[Edge]]] = {}
+    for target, found in edges.items():
+        by_item.setdefault((target.rule, target.number), {})[target] = found
     for item, shown in zip(plan.items, showable(plan), strict=True):
         number = numbers[item.rule] = numbers.get(item.rule, 0) + 1
-        fields = tuple(_fields(item, shown, number, edges))
+        own = by_item.get((item.rule, number), {})
+        fields = tuple(_fields(item, shown, number, own))
         paths = {one.path for one in fields}
-        mine = [
-            (target, found) for target, found in edges.items() if (target.rule, target.number) == (item.rule, number)
-        ]
+        mine = own.items()
         about = (Target("item", item.rule, number), Target("endpoint", item.rule, number))
         yield ExplainedItem(
             item.rule,
             number,
             item.endpoint.name,
             fields,
-            _key(item, number, edges),
+            _key(item, number, own),
             tuple(edge for target, found in mine if target in about for edge in found if _decides(edge, paths)),
             tuple(
                 edge

@@ -13,6 +13,9 @@ The answer is complete for this set of changes:
   the other. In a list two elements change places, and the first stands there twice. What is null or empty becomes
   something. `type` becomes each call type, `context.library.name` that of each platform, and `integrations` gets
   `"All": false`.
+* Where more than 16 values stand at like places of a long list, all but the first of these ways are tried on groups of
+  them, and on one alone where the groups don't rule out that it moves more than is known (see `_groups`): what such a
+  change moves alone, but not together with others of the same kind, can't be seen.
 * Every setting: each other choice; the other of a flag; a number two others and its bounds; a text another and `""`; a
   list without each entry, with a new word, and with keys that the event has (a text and a number of its properties and
   of its traits); an object without each entry, with other values, and with new entries. What the schema refuses is
@@ -68,7 +71,7 @@ CONDITION = "condition"
 """The kind of an edge whose output is there or not because of the value."""
 
 
-class Source(msgspec.Struct, frozen=True, order=True):
+class Source(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One place of the input.
 
     `kind` is `event` (`name` is a JSON Pointer), `setting` (the setting's name), `inputs` (a field of `Carried`) or
