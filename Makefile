@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # Many tests start processes: each would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup clients demo test lint format bench chaos docs clean
+.PHONY: setup clients demo test lint format mutate bench chaos docs clean
 
 setup: $(READY)
 
@@ -43,11 +43,16 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 
+# Coverage and mutation score of the bundled destinations' cases; tests keep the floor for what is quick.
+mutate: $(READY)
+	$(BIN)/turnout check tests/cases --quiet --min-coverage 100 --min-score 100
+
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/endtoend.py
 	$(BIN)/python benchmarks/gateway.py
 	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/explain.py
 
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --kills $(KILLS) --seed $(SEED)
