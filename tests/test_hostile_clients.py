@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,18 +79,18 @@ def packed(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
-def bomb() -> Iterator[bytes]:
-    """Yield a thousandth of what it unpacks to, for ever."""
+def zeros() -> Iterator[bytes]:
+    """Yield chunks that unpack to a million bytes each; after a full flush, the same comes again and again."""
     packer = zlib.compressobj(9, wbits=31)
-    yield head("/v1/batch", b"content-encoding: gzip", b"transfer-encoding: chunked")
     while True:
-        yield chunk(packer.compress(bytes(10_000_000)) + packer.flush(zlib.Z_FULL_FLUSH))
+        yield chunk(packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH))
 
 
 def batch(events: list[bytes], more: bytes = b"") -> bytes:
     return whole(b'{"batch":[' + b",".join(events) + b"]" + more + b"}")
 
 
+FIRST, AGAIN = islice(zeros(), 2)
 CHUNKED = b"transfer-encoding: chunked"
 GZIP = b"content-encoding: gzip"
 EVENT = b'{"type":"track","event":"Seat Booked","userId":"u-1","messageId":"m-1"}'
@@ -111,7 +112,7 @@ def attack(pieces: Pieces, *expected: int | None, **options: bool) -> Attack:
 
 ATTACKS = {
     # Bodies that unpack to more than they are
-    "gzip_bomb": attack(bomb, 413),
+    "gzip_bomb": attack(for_ever(head("/v1/batch", GZIP, CHUNKED) + FIRST, AGAIN * 10), 413),
     "gzip_of_gzip": attack(once(whole(gzip.compress(gzip.compress(bytes(50_000_000))), "/v1/batch", GZIP)), 400),
     "gzip_of_nothing": attack(
         for_ever(head("/v1/batch", GZIP, CHUNKED) + chunk(gzip.compress(b"")[:10]), chunk(b"\0\0\0\xff\xff" * 10_000)),

@@ -61,12 +61,12 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that has nothing but the two wheels and what they ask for."""
     away = tmp_path_factory.mktemp("env")
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", away, ROOT, cwd=ROOT)
-    run(sys.executable, "-m", "venv", away / "env", cwd=away)
+    run(sys.executable, "-m", "venv", "--without-pip", away / "env", cwd=away)
     programs = away / "env" / "bin"
     wheels = [f"{next(away.glob('*.whl'))}[testing]", f"{wheel}[testing]"]
     run(
-        programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--constraint", ROOT / "constraints.txt", *wheels, "mypy", cwd=away,
+        sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet", "--no-compile",
+        "--disable-pip-version-check", "--constraint", ROOT / "constraints.txt", *wheels, "mypy", cwd=away,
     )  # fmt: skip
     return programs
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import marshmallow
@@ -142,8 +143,8 @@ class Section(marshmallow.Schema):
         Raises SettingsError with one sentence for each problem, `owner` in front ("destination 'acme'"), and
         PluginError when the schema itself is at fault.
         """
-        schema = cls()
-        check_schema(schema, dir(Config), owner)
+        schema = _made(cls)
+        check_schema(schema, _RESERVED, owner)
         config = Config(*checked(schema, values, owner, os.environ if environ is None else environ))
         return schema._warned(config, owner)
 
@@ -153,7 +154,7 @@ class Section(marshmallow.Schema):
 
         Nothing is checked; a null in `above` is absent, and so leaves what is below.
         """
-        known = names_by_key(cls())
+        known = names_by_key(_made(cls))
         over = {key: value for key, value in above.items() if value is not None}
         hidden = {known.get(key, key) for key in over}
         return {key: value for key, value in below.items() if known.get(key, key) not in hidden} | over
@@ -182,6 +183,15 @@ class Section(marshmallow.Schema):
             blame(self, owner, redact(fault, config.secret_values))
         shown = [redact(str(line), config.secret_values) for line in warnings]
         return Config(config, config.secret_names, config.given, shown)
+
+
+@lru_cache(maxsize=256)
+def _made(kind: type[Section]) -> Section:
+    """Return the schema, which takes longer to make than most settings to be checked; nothing changes it."""
+    return kind()
+
+
+_RESERVED = frozenset(dir(Config))
 
 
 class Settings(Section):
