@@ -260,9 +260,12 @@ class _Known:
     def __init__(self) -> None:
         self.spare: set[str] = set()
         """The JSON Pointers of values that nothing read."""
-        self.closed: set[Path] = set()
-        """The keys that are not open, of those that are the spec's."""
+        self._closed: dict[frozenset[str], set[Path]] = {}
         self.given: dict[Any, Names] = {}
+
+    def closed(self, destination: Destination) -> set[Path]:
+        """Return the keys that are not open, of those that are the spec's; what settings name may open others."""
+        return self._closed.setdefault(frozenset(words_of(destination)), set())
 
     def without_spare(self, trial: Trial, output: Output) -> Trial:
         """Return the trial of the event without the values that nothing reads, if nothing reads them now either."""
@@ -282,7 +285,8 @@ class _Given:
 
     def __init__(self, trial: Trial, output: Output, known: _Known) -> None:
         self._trial, self._known = trial, known
-        self.plain = Names(trial, output, known.closed)
+        self._closed = known.closed(trial.destination)
+        self.plain = Names(trial, output, self._closed)
         self._opened = tuple(f"{pointer(path)}/" for path in self.plain.open)
 
     def link(self, edge: Edge) -> Link | None:
@@ -297,7 +301,7 @@ class _Given:
         key = tuple((one.source, compact(None if one.after is UNSET else one.after)) for one in edge.given)
         if key not in self._known.given:
             trial = self._trial.otherwise(value=applied(self._trial.payload.value, edge.given))
-            self._known.given[key] = Names(trial, trial.output(trial.payload.text), self._known.closed)
+            self._known.given[key] = Names(trial, trial.output(trial.payload.text), self._closed)
         return self._known.given[key]
 
     def _opens(self, edge: Edge) -> bool:
