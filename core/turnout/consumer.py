@@ -92,6 +92,10 @@ class Consumer:
         self._returned: list[str] = []
         self.filling = False
         """Whether more events are at hand than lanes have yet: they wait for full requests."""
+        self.crowded = False
+        """Whether so many events are on their way that nothing more is read."""
+        self.sending = 0
+        """How many lanes are sending."""
         self.lingers = any(endpoint.batch.linger_ms for endpoint in target.endpoints.values())
         """Whether items of an endpoint may wait for more."""
         self._letters = 0
@@ -190,7 +194,11 @@ class Consumer:
 
     async def _read_on(self) -> bool:
         """Read and map the next chunk, when there is one and room for it."""
-        told = await self.feed.behind(self._position) if self._has_room() else []
+        if not self._has_room():
+            self._crowd()
+            return False
+        self.crowded = False
+        told = await self.feed.behind(self._position)
         if not told:
             self._let_go()
             return False
@@ -210,6 +218,12 @@ class Consumer:
         self.filling = len(told) == self.feed.events
         self._spread(works)
         return True
+
+    def _crowd(self) -> None:
+        """Let lanes send what they have when it is worth a request, or when no other sends."""
+        self.crowded = True
+        for lane in self._lanes:
+            lane.wake()
 
     def _let_go(self) -> None:
         """Let lanes send what they have."""
@@ -238,18 +252,22 @@ class Consumer:
         works: list[Work] = []
         with Watchdog(self.settings.mapping_seconds, map_event, TrackingPlan.judge) as watchdog:
             for one in told:
-                for more in (True, False):
-                    try:
-                        work = self._mapped(one, chunk)
-                    except TooLong as error:
-                        watchdog.again()
-                        if not more:
-                            self._interrupted(one, chunk, judging=error.function is TrackingPlan.judge)
-                        continue
-                    if work is not None:
-                        works.append(work)
-                    break
+                try:
+                    work = self._mapped(one, chunk)
+                except TooLong:
+                    watchdog.again()
+                    work = self._mapped_again(one, chunk, watchdog)
+                if work is not None:
+                    works.append(work)
         return works
+
+    def _mapped_again(self, one: Accepted, chunk: Chunk, watchdog: Watchdog) -> Work | None:
+        try:
+            return self._mapped(one, chunk)
+        except TooLong as error:
+            watchdog.again()
+            self._interrupted(one, chunk, judging=error.function is TrackingPlan.judge)
+            return None
 
     def _interrupted(self, told: Accepted, chunk: Chunk, *, judging: bool) -> None:
         what = "The check against the tracking plan" if judging else f"The mapping at '{self.name}' ({self._version})"
@@ -343,7 +361,7 @@ class Consumer:
                 parked_id=entry.id,
                 attempts=entry.attempts,
                 active_ms=entry.active_ms,
-                refused=list(entry.refused),
+                refused=tuple(entry.refused),
                 reason=entry.reason,
                 count=len(entry.items) + len(entry.refused),
                 event=entry.event,
@@ -364,7 +382,7 @@ class Consumer:
             return
         message = f"{self._version} has no endpoint '{item.endpoint}' any more."
         work.reason = Reason(Code.ENDPOINT_GONE, message)
-        work.refused.append(item)
+        work.refused = (*work.refused, item)
 
     # What lanes report
 
@@ -426,7 +444,7 @@ class Consumer:
             attempts=work.attempts,
             at_ms=self.clock(),
             event=work.event,
-            items=work.refused,
+            items=[*work.refused],
             version=self._version,
         )
 

@@ -51,18 +51,25 @@ class Lane:
     async def run(self) -> None:
         """Send what is put, until `close`."""
         most = self._consumer.settings.events_at_once
+        consumer = self._consumer
         while await self._gathered(min(most, _ENOUGH)):
-            await self._send([self.queue.popleft() for _ in range(min(most, len(self.queue)))])
+            consumer.sending += 1
+            try:
+                await self._send([self.queue.popleft() for _ in range(min(most, len(self.queue)))])
+            finally:
+                consumer.sending -= 1
 
     async def _gathered(self, enough: int) -> bool:
         """Wait until there is something to send, and for more as long as it may wait; return False after `close`."""
         clock, since = asyncio.get_running_loop().time, None
         while not self._closed:
-            left = None
-            if self.queue and not self._consumer.filling:
+            left, waiting = None, len(self.queue)
+            if waiting and not self._consumer.filling:
                 since = clock() if since is None else since
                 left = since + self._linger() - clock()
-            if len(self.queue) >= enough or (left is not None and left <= 0):
+            if waiting >= enough or (left is not None and left <= 0):
+                return True
+            if waiting and self._consumer.crowded and (waiting >= enough // 2 or not self._consumer.sending):
                 return True
             self._filled.clear()
             with contextlib.suppress(TimeoutError):
@@ -246,7 +253,7 @@ class Lane:
     def _refuse(self, work: Work, items: Iterable[Item], reason: Reason | None) -> None:
         for item in items:
             work.items.remove(item)
-            work.refused = [*work.refused, stored(item)]
+            work.refused = (*work.refused, stored(item))
         work.reason = reason or NO_REASON
 
     def _hold(self, work: Work, seconds: float) -> None:

@@ -133,7 +133,8 @@ class Sender:
         async with sent as response:
             body = await _read(response)
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, headers, body)
+        response.stream = httpx.ByteStream(b"")  # it knows the response: a circle that would keep the request's body
+        return Answer(response.status_code, headers, body)
 
 
 async def _body(request: Request) -> bytes:

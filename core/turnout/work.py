@@ -16,7 +16,7 @@ __all__ = ["NO_REASON", "Chunk", "Work", "parked", "stored"]
 NO_REASON = Reason(Code.VENDOR_REFUSED, "")
 
 
-class Work(msgspec.Struct):
+class Work(msgspec.Struct, gc=False):
     """One event on its way: the items that the vendor doesn't have yet, and what came of the others."""
 
     user: str
@@ -27,7 +27,7 @@ class Work(msgspec.Struct):
     parked_id: int = 0
     attempts: int = 0
     active_ms: int = 0
-    refused: list[StoredItem] = []
+    refused: tuple[StoredItem, ...] = ()
     reason: Reason | None = None
     due_ms: int = 0
     count: int = 0
@@ -64,6 +64,6 @@ def parked(work: Work) -> Parked:
         attempts=work.attempts,
         active_ms=work.active_ms,
         reason=work.reason,
-        refused=work.refused,
+        refused=[*work.refused],
         event=work.event,
     )
