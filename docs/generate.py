@@ -22,7 +22,6 @@ from turnout.destination import load_destination
 from turnout.docs import DestinationDoc, EndpointDoc, FieldDoc, RuleDoc, destination_page
 from turnout.examples import ExampleDoc
 from turnout.markdown import table
-from turnout.plugins import SOURCES, installed
 from turnout.source import load_source
 from turnout.sourcedocs import source_page
 from turnout.testing import contract, strategies
@@ -31,6 +30,8 @@ DOCS = Path(__file__).parent
 CASES = DOCS.parent / "tests" / "cases"
 PLAIN = ("rudderstack", "segment", "split")
 """Destinations whose pages are as `turnout docs` writes them."""
+SOURCES = ("amplitude_cohorts", "amplitude_export", "flagsmith", "split_impressions")
+"""The sources that come with turnout."""
 SHAPES = {
     DestinationDoc: "Destination",
     settings.SettingDoc: "Setting",
@@ -54,7 +55,7 @@ def pages() -> dict[str, str]:
         "destinations/amplitude-platforms.md": GENERATED + platforms_page(),
         **{f"destinations/{name}.md": GENERATED + plain_page(name) for name in PLAIN},
         "reference/destination-json.md": GENERATED + destination_json_page(),
-        "reference/sources.md": GENERATED + sources_page(),
+        **{f"sources/{name}.md": GENERATED + source_page(load_source(name), name, CASES / name) for name in SOURCES},
         "reference/reasons.md": GENERATED + reasons_page(),
         "reference/python.md": GENERATED + python_page(),
         "reference/cli.md": GENERATED + cli_page(),
@@ -77,16 +78,6 @@ def amplitude_page() -> str:
 def plain_page(name: str) -> str:
     """Return the page of a destination that needs nothing beside it."""
     return destination_page(load_destination(name), name, CASES / name)
-
-
-def sources_page() -> str:
-    """Return the page of the sources that come with turnout."""
-    named = [one.name for one in installed(SOURCES) if one.distribution == "turnout"]
-    parts = ["# Sources\n\nWhat turns payloads of other systems into events: `turnout docs NAME` for one of them.\n"]
-    for name in named:
-        page = source_page(load_source(name), name)
-        parts.append("".join(f"#{line}" if line.startswith("#") else line for line in page.splitlines(keepends=True)))
-    return "\n".join(parts)
 
 
 def reasons_page() -> str:

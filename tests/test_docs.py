@@ -315,3 +315,40 @@ def test_the_page_of_a_source() -> None:
     told = json.loads(CliRunner().invoke(main, ["docs", "flagsmith", "--json"]).stdout)
     assert (told["format"], told["plugin"], told["pulls"]) == (1, "flagsmith", True)
     assert [one["name"] for one in told["options"]] == ["identifier", "transient", "unchanged"]
+    assert told["examples"] == []
+
+
+def test_the_examples_of_a_source_are_cases() -> None:
+    """One without settings, and one for each setting that a case has, with what is read of it."""
+    words = ("docs", "flagsmith", "--cases", str(CASES))
+    page = CliRunner().invoke(main, words).stdout
+    found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["examples"]
+    assert found[0]["settings"] == {}
+    assert {name for one in found for name in one["settings"]} == {
+        "value_rule", "empty_is_no_value", "flag_prefix", "include_traits",
+    }  # fmt: skip
+    for one in found:
+        kept = json.loads((CASES / "flagsmith" / "__snapshots__" / f"{one['name']}.json").read_text(encoding="utf-8"))
+        assert (one["events"], one["refused"]) == (kept["events"], kept["refused"])
+        assert f"### `{one['name']}`\n\n{one['doc']}\n" in page
+
+
+def test_an_example_of_a_source_shows_no_secret(tmp_path: Path) -> None:
+    """Neither in its settings nor where the payload repeats it."""
+    folder = tmp_path / "cases" / "flagsmith"
+    folder.mkdir(parents=True)
+    payload = {"identifier": "u-1", "flags": [["key", True, "env-key-91"]]}
+    case = {"settings": {"environment_key": "env-key-91"}, "payload": payload}
+    (folder / "one.json").write_text(json.dumps(case), encoding="utf-8")
+    for more in ((), ("--json",)):
+        shown = CliRunner().invoke(main, ["docs", "flagsmith", "--cases", str(folder), *more]).stdout
+        assert "u-1" in shown
+        assert "env-key-91" not in shown
+
+
+@pytest.mark.parametrize("folder", ["segment", "no_such_folder"])
+def test_a_source_without_cases_in_the_folder_is_told(folder: str) -> None:
+    """As a destination is."""
+    code, said = docs("flagsmith", "--cases", str(CASES / folder))
+    assert (code, said.count("\n")) == (2, 1)
+    assert "there is no" in said

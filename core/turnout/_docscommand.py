@@ -17,19 +17,19 @@ __all__ = ["docs"]
     "--cases",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Cases to take examples from. Default: those that the destination's package ships.",
+    help="Cases to take examples from. Default: those that the plugin's package ships.",
 )
 def docs(name: str, as_json: bool, out: Path | None, cases: Path | None) -> None:
     """Write the page of an installed destination or source, made from its code, as Markdown.
 
-    That of a source has its settings and the options of its pull. That of a destination has the settings in both
-    spellings, the rules with their conditions, what is copied from an event, the endpoints with their limits, and for
-    each rule a case as an example, secrets masked. The shape of --json is documented in
+    That of a source has its settings, the options of its pull, and cases as examples. That of a destination has the
+    settings in both spellings, the rules with their conditions, what is copied from an event, the endpoints with their
+    limits, and for each rule a case as an example, secrets masked. The shape of --json is documented in
     docs/reference/destination-json.md. Exit 2 when there is no such plugin, or it can't be loaded.
     """
     from turnout.cli import standard_output
 
-    text = _source(name, as_json) if _is_source(name) else _destination(name, as_json, cases)
+    text = _source(name, as_json, cases) if _is_source(name) else _destination(name, as_json, cases)
     if out is None:
         stream = standard_output()
         stream.write(text)
@@ -47,13 +47,15 @@ def _is_source(name: str) -> bool:
     )
 
 
-def _source(name: str, as_json: bool) -> bytes:
+def _source(name: str, as_json: bool, cases: Path | None) -> bytes:
     from turnout import _json
     from turnout.source import load_source
     from turnout.sourcedocs import describe_source, source_page
 
     kind = load_source(name)
-    return _json.compact(describe_source(kind, name).to_dict()) + b"\n" if as_json else source_page(kind, name).encode()
+    if as_json:
+        return _json.compact(describe_source(kind, name, cases).to_dict()) + b"\n"
+    return source_page(kind, name, cases).encode()
 
 
 def _destination(name: str, as_json: bool, cases: Path | None) -> bytes:

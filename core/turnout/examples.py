@@ -17,10 +17,10 @@ from turnout.checking import find
 from turnout.destination import Destination, declared_rules
 from turnout.errors import ConfigError
 from turnout.mapping import quietly
-from turnout.settings import redact
+from turnout.settings import Section, redact
 from turnout.sourcecases import destination_cases
 
-__all__ = ["ExampleDoc", "examples", "shipped_cases"]
+__all__ = ["ExampleDoc", "examples", "masked", "shipped_cases"]
 
 _MASK = "***"
 
@@ -75,8 +75,8 @@ def _telling(running: list[tuple[Case, set[str]]]) -> Case:
     return sorted(plain, key=lambda case: (len(compact(case.events)), case.path))[len(plain) // 2]
 
 
-def shipped_cases(kind: type[Destination]) -> Path | None:
-    """Return the folder `cases` in the package of a destination, None when it ships no cases."""
+def shipped_cases(kind: type) -> Path | None:
+    """Return the folder `cases` in the package of a plugin's class, None when it ships no cases."""
     package = sys.modules.get(kind.__module__.partition(".")[0])
     folders = [Path(place) / "cases" for place in getattr(package, "__path__", ())]
     return next((folder for folder in folders if folder.is_dir()), None)
@@ -107,13 +107,19 @@ def _plans(case: Case, kind: type[Destination]) -> Plans:
 
 
 def _example(case: Case, kind: type[Destination]) -> ExampleDoc:
-    schema, plans = kind.settings(), _plans(case, kind)
-    secret = {key for key, name in names_by_key(schema).items() if name in secrets_of(schema)}
-    hide = frozenset(texts(case.settings[key] for key in secret & case.settings.keys()))
-    settings = {key: _MASK if key in secret else value for key, value in case.settings.items()}
-    doc, settings, events, plans = _redacted([case.doc, settings, case.events, plans], hide)
+    plans = _plans(case, kind)
+    settings, (doc, events, plans) = masked(kind.settings, case.settings, [case.doc, case.events, plans])
     rules = dict.fromkeys(rule for plan in plans for request in plan["requests"] for rule in request["rules"])
     return ExampleDoc(case.path.stem, doc, list(rules), settings, events, plans)
+
+
+def masked(kind: type[Section], settings: dict[str, Any], shown: Any) -> tuple[dict[str, Any], Any]:
+    """Return settings with each secret as `***`, and JSON values in which those secrets don't stand."""
+    schema = kind()
+    secret = {key for key, name in names_by_key(schema).items() if name in secrets_of(schema)}
+    hide = frozenset(texts(settings[key] for key in secret & settings.keys()))
+    told = {key: _MASK if key in secret else value for key, value in settings.items()}
+    return _redacted(told, hide), _redacted(shown, hide)
 
 
 def _redacted(value: Any, secrets: Iterable[str]) -> Any:

@@ -12,7 +12,7 @@ from turnout.examples import ExampleDoc
 from turnout.platforms import PLATFORMS
 from turnout.settings import SettingDoc
 
-__all__ = ["page", "table"]
+__all__ = ["block", "line", "page", "pretty", "span", "table"]
 
 _WIDTH = 110
 _LETTERS = "Platforms: S server (cloud mode), B browser, I iOS, A Android"
@@ -166,10 +166,10 @@ def _answers(endpoints: Iterable[EndpointDoc]) -> str:
 
 
 def _example(told: ExampleDoc) -> str:
-    parts = [f"### `{told.name}`", told.doc, f"Rules: {_code(told.rules)}. Settings: {_span(_line(told.settings))}."]
+    parts = [f"### `{told.name}`", told.doc, f"Rules: {_code(told.rules)}. Settings: {span(line(told.settings))}."]
     whole = len(told.events) == len(told.plans)  # else an event is a batch, which has several plans
     for index, event in enumerate(told.events):
-        parts += [_block("json", _pretty(event)), *(_plan(told.plans[index]) if whole else [])]
+        parts += [block("json", pretty(event)), *(_plan(told.plans[index]) if whole else [])]
     parts += [] if whole else [part for plan in told.plans for part in _plan(plan)]
     return "\n\n".join(part for part in parts if part)
 
@@ -178,17 +178,19 @@ def _plan(plan: dict[str, Any]) -> list[str]:
     """Return the requests of a plan, or why it has none."""
     parts = []
     for request in plan["requests"]:
-        parts += [f"becomes {request['method']} `{request['url']}`:", _block("json", _pretty(request["body"]))]
+        parts += [f"becomes {request['method']} `{request['url']}`:", block("json", pretty(request["body"]))]
     reason = plan["reason"]
     return parts or [f"is {plan['outcome']}: {reason['message']} (`{reason['code']}`)"]
 
 
-def _block(kind: str, text: str) -> str:
+def block(kind: str, text: str) -> str:
+    """Return a fenced block, whatever the text is."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{kind}\n{text}\n{fence}"
 
 
-def _span(text: str) -> str:
+def span(text: str) -> str:
+    """Return a text as code within a line."""
     fence = "`" * (_longest_run(text) + 1)
     return f"{fence}{text}{fence}"
 
@@ -198,17 +200,18 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def _line(value: Any) -> str:
+def line(value: Any) -> str:
+    """Return JSON on one line."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def _pretty(value: Any, indent: str = "") -> str:
+def pretty(value: Any, indent: str = "") -> str:
     """Return JSON in which whatever fits into a line stands on one."""
-    line = _line(value)
-    if len(indent) + len(line) <= _WIDTH or not isinstance(value, dict | list) or not value:
-        return line
+    short = line(value)
+    if len(indent) + len(short) <= _WIDTH or not isinstance(value, dict | list) or not value:
+        return short
     deeper = indent + "  "
     if isinstance(value, dict):
-        inner = [f"{_line(key)}: {_pretty(one, deeper)}" for key, one in value.items()]
+        inner = [f"{line(key)}: {pretty(one, deeper)}" for key, one in value.items()]
         return "{\n" + ",\n".join(deeper + one for one in inner) + f"\n{indent}}}"
-    return "[\n" + ",\n".join(deeper + _pretty(one, deeper) for one in value) + f"\n{indent}]"
+    return "[\n" + ",\n".join(deeper + pretty(one, deeper) for one in value) + f"\n{indent}]"
