@@ -24,6 +24,8 @@ from turnout.sqlite_log import SqliteLog
 
 LIMIT = 180
 """Seconds after which something hangs."""
+PLAIN: dict[str, Any] = {"timeout": LIMIT, "verify": False}
+"""What a client here needs: reading the certificates of the world would take longer than a call."""
 WEB = "wk-web-81"
 """The write key of the source that every gateway here has."""
 
@@ -118,11 +120,11 @@ class Served:
     def post(self, path: str, body: Any, key: str = WEB, **headers: str) -> httpx.Response:
         """Return the answer to one call on a connection of its own."""
         content = body if isinstance(body, bytes | str) else json.dumps(body)
-        return httpx.post(f"{self.url}{path}", content=content, auth=(key, ""), headers=headers, timeout=LIMIT)
+        return httpx.post(f"{self.url}{path}", content=content, auth=(key, ""), headers=headers, **PLAIN)
 
     def health(self, path: str) -> httpx.Response:
         """Return the answer to a question at the admin port."""
-        return httpx.get(f"{self.admin}{path}", timeout=LIMIT)
+        return httpx.get(f"{self.admin}{path}", **PLAIN)
 
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Return each sample of /metrics by its name and labels."""

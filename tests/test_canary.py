@@ -25,7 +25,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 import zstandard
-from served import LIMIT, Served, configured, reached, served, settled, track
+from served import LIMIT, PLAIN, Served, configured, reached, served, settled, track
 
 from turnout.testing import Answer, Call, Simulator
 
@@ -256,7 +256,7 @@ def calls(one: Served) -> list[bytes]:
         (f"/v1/projects/{quote(key, safe='')}x/settings", b"{}", basic),
         ("/v1/m", {"writeKey": key}, basic),
     ]
-    with httpx.Client(base_url=one.url, timeout=LIMIT) as client:
+    with httpx.Client(base_url=one.url, **PLAIN) as client:
         answers = [
             client.post(path, content=body if isinstance(body, bytes) else json.dumps(body), headers=headers)
             for path, body, headers in sent

@@ -19,7 +19,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import LIMIT, WEB, Served, Tables, configured, free_port, reached, runs, served, settled, state, track
+from served import (
+    LIMIT,
+    PLAIN,
+    WEB,
+    Served,
+    Tables,
+    configured,
+    free_port,
+    reached,
+    runs,
+    served,
+    settled,
+    state,
+    track,
+)
 
 from turnout.log import LogError
 from turnout.reasons import Code, Outcome
@@ -70,7 +84,7 @@ class Load:
             thread.start()
 
     def _send(self, client: int) -> None:
-        with httpx.Client(base_url=self._url, auth=(WEB, ""), timeout=LIMIT) as http:
+        with httpx.Client(base_url=self._url, auth=(WEB, ""), **PLAIN) as http:
             number = 0
             while not self._stop.is_set():
                 number += 1
@@ -417,7 +431,7 @@ def test_a_killed_delivery_is_started_again(tmp_path: Path, vendor: Vendor) -> N
 def test_every_scrape_adds_up(tmp_path: Path, vendor: Vendor) -> None:
     """received = what came to its end + what is pending, while calls come and requests fail."""
     simulator, url = vendor
-    simulator.fail(429, times=3, headers={"retry-after": "0"})
+    simulator.fail(503, times=3, headers={"retry-after": "0"})
     simulator.fail(400, times=2)
     place, scrapes = frozenset({("destination", "amplitude")}), 0
     with served(configured(tmp_path, url)) as one:
