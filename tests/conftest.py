@@ -29,6 +29,7 @@ from turnout import (
     rule,
     setting,
 )
+from turnout._processes import cores
 from turnout.config import SendSettings
 from turnout.settings import flag, text
 from turnout.testing import Answer, Call, Simulator
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from spread import place_of
 
         items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes share the tests: more than there are cores, for many tests wait for other processes."""
+    return cores() * 3 // 2
 
 
 @pytest.hookimpl(optionalhook=True)
