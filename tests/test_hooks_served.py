@@ -138,6 +138,32 @@ def test_a_cohort_webhook_fills_and_empties_a_segment(bench: Bench) -> None:
     assert bench.split.keys("env-1", segment) == {"cohort-user-2"}
 
 
+def test_the_example_takes_what_split_posts(tmp_path: Path) -> None:
+    """`examples/split-impressions.toml`, with free ports: Split's webhook hears 200, and Amplitude knows the users.
+
+    Those of an environment that the example does not name are left out.
+    """
+    amplitude, split = AmplitudeSimulator(), SplitSimulator()
+    text = (CASES.parent.parent / "examples" / "split-impressions.toml").read_text(encoding="utf-8")
+    batch = [
+        {"key": "guest-51", "split": "checkout", "treatment": "blue", "environmentName": "Production", "time": 2000},
+        {"key": "guest-51", "split": "checkout", "treatment": "red", "environmentName": "Production", "time": 1000},
+        {"key": "guest-52", "split": "banner", "treatment": "on", "environmentName": "Staging"},
+    ]
+    with amplitude.serve() as url:
+        moved = text.replace("http://127.0.0.1:8765", url).replace("8080", "0").replace("9090", "0")
+        path = tmp_path / "turnout.toml"
+        path.write_text(moved.replace("impressions.log", str(tmp_path / "turnout.log")), encoding="utf-8")
+        with served(path) as gateway:
+            posted = split.post_impressions(f"{gateway.url}/v1/hooks/split/example-secret", batch)
+            assert posted.statuses == [200]
+            reached(lambda: settled(tmp_path), "the end of delivery")
+            wrong = split.post_impressions(f"{gateway.url}/v1/hooks/split/another-secret", batch)
+            assert (wrong.statuses, wrong.lost) == ([401, 401], True)
+    [user] = amplitude.users
+    assert (user["user_id"], user["user_properties"]["checkout"]) == ("guest-51", "blue")
+
+
 @pytest.mark.parametrize("name", ["flags", "impressions", "export", "cohorts"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[1e999]", b'["\\ud800"]', b"\x1f\x8bnonsense", b"\xff\xfe"])
 def test_a_broken_payload_is_told_and_the_gateway_goes_on(bench: Bench, name: str, body: bytes) -> None:

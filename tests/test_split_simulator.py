@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -320,3 +321,55 @@ def test_reset_forgets_everything() -> None:
     post(simulator, [GOOD, GOOD | {"key": "k" * 251}])
     simulator.reset()
     assert simulator.state() == {"events": [], "dropped": [], "segments": {}, "keys": {}}
+
+
+# Impressions
+
+
+def test_the_webhook_posts_a_packed_array() -> None:
+    """With every key that the webhook has; those that are not given are filled in."""
+    sent: list[Any] = []
+
+    def deliver(url: str, body: bytes, headers: Any) -> int:
+        sent.append((url, json.loads(gzip.decompress(body)), dict(headers)))
+        return 200
+
+    simulator = split(deliver=deliver, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    posted = simulator.post_impressions("http://hook.example/x", [{"key": "u-1", "split": "f-1", "treatment": "on"}])
+    [(url, [impression], headers)] = sent
+    assert (url, headers["content-encoding"], headers["content-type"]) == (
+        "http://hook.example/x", "gzip", "application/json",
+    )  # fmt: skip
+    assert set(impression) == {
+        "key", "split", "environmentId", "environmentName", "treatment", "time", "bucketingKey", "label", "machineName",
+        "machineIp", "splitVersionNumber", "sdk", "sdkVersion", "properties",
+    }  # fmt: skip
+    assert impression["time"] == 1767225600000
+    assert (posted.statuses, posted.lost) == ([200], False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "statuses", "lost"),
+    [
+        ([200], [200], False),
+        ([503, 200], [503, 200], False),
+        ([202, 204], [202, 204], True),
+        ([0, 500], [0, 500], True),
+    ],
+)
+def test_only_200_is_success_and_there_is_one_more_attempt(answers: list[int], statuses: list[int], lost: bool) -> None:
+    """Then the batch is lost."""
+    left = iter(answers)
+    simulator = split(deliver=lambda *_: next(left))
+    posted = simulator.post_impressions("http://hook.example/y", [])
+    assert (posted.statuses, posted.lost, simulator.webhook.posted) == (statuses, lost, [posted])
+    simulator.reset()
+    assert simulator.webhook.posted == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"{}", b'{"url": "http://127.0.0.1:9"}', b'{"url": "x", "impressions": [7]}']
+)
+def test_what_the_webhook_is_told_wrong(body: bytes) -> None:
+    """400, over HTTP."""
+    assert split().check("POST", "/simulator/impressions", {}, body).status == 400

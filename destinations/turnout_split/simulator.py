@@ -1,4 +1,4 @@
-"""A local Split: the Events API, and the segments of the Admin API, as they are documented.
+"""A local Split: the Events API, the segments of the Admin API and the impressions webhook, as they are documented.
 
     with SplitSimulator().serve() as url:
         ...                             # send to url + "/api/events/bulk"
@@ -15,6 +15,7 @@ from typing import Any
 from turnout.testing import Answer, Call, Handler, Simulator
 from turnout_split._simulator_events import found_later, malformed, stored
 from turnout_split._simulator_segments import Problem, Segments
+from turnout_split._simulator_webhook import Deliver, ImpressionsWebhook, Posted
 
 __all__ = ["SplitSimulator"]
 
@@ -32,6 +33,7 @@ class SplitSimulator(Simulator):
     * `strict`: event types by the pattern of the API's page (63 characters), else of the SDKs (80, colons as well).
     * `requests_per_minute`: how many requests the Admin API takes from all together (None: any number).
     * `clock`: the time, with its zone.
+    * `deliver`: posts what the impressions webhook sends, instead of httpx; it returns the status of the answer.
     """
 
     request_bytes = 1_000_000
@@ -52,7 +54,9 @@ class SplitSimulator(Simulator):
         strict: bool = True,
         requests_per_minute: int | None = None,
         clock: Callable[[], datetime] | None = None,
+        deliver: Deliver | None = None,
     ) -> None:
+        self.webhook = ImpressionsWebhook(self.now_ms, deliver)
         self.sdk_keys = sdk_keys
         self.admin_keys = None if admin_keys is None else frozenset(admin_keys)
         self.environments = environments
@@ -67,6 +71,7 @@ class SplitSimulator(Simulator):
         super().reset()
         self.events: list[dict[str, Any]] = []
         self.dropped: list[dict[str, Any]] = []
+        self.webhook.posted.clear()
         self.store = Segments(self.keys_at_once, self.most_keys)
         self._minute, self._used, self._transactions = 0, 0, 0
 
@@ -88,6 +93,7 @@ class SplitSimulator(Simulator):
             f"PUT {segment}/upload": self._admin(self._upload),
             f"PUT {segment}/removeKeys": self._admin(self._remove),
             f"GET {segment}/keys": self._admin(self._list_keys),
+            "POST /simulator/impressions": self._post_impressions,
         }
 
     def state(self) -> dict[str, Any]:
@@ -102,6 +108,20 @@ class SplitSimulator(Simulator):
     def fault_body(self, status: int, call: Call) -> Any:
         """Return the body of an error: an object of the Admin API's form."""
         return self._told(status, "error")
+
+    # Impressions
+
+    def post_impressions(self, url: str, impressions: Iterable[Mapping[str, Any]]) -> Posted:
+        """Post impressions to a webhook as Split does; each needs `key`, `split` and `treatment`."""
+        return self.webhook.post(url, impressions)
+
+    def _post_impressions(self, call: Call) -> Answer:
+        try:
+            body = call.json()
+            posted = self.post_impressions(str(body["url"]), body["impressions"])
+        except (ValueError, TypeError, KeyError) as error:
+            return Answer(400, self._told(400, f"the body has a url and impressions: {error}"))
+        return Answer(200, {"statuses": posted.statuses, "lost": posted.lost})
 
     # Events
 
