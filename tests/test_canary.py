@@ -17,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -334,7 +335,9 @@ def commands(site: Path, folder: Path, config: Path) -> dict[str, bytes]:
             for one in ids[3::16]
         },
     }
-    found = {name: run(site, *turnout, *words) for name, words in given.items()}
+    with ThreadPoolExecutor(4) as pool:
+        outputs = pool.map(lambda words: run(site, *turnout, *words), given.values())
+        found = dict(zip(given, outputs, strict=True))
     assert [name for name, output in found.items() if not output] == ["dlq export -o"]
     found["letters"] = (folder / "letters.jsonl").read_bytes()
     found["embedded"] = run(site, "-c", EMBEDDED, config, events, status=0)
