@@ -26,6 +26,7 @@ _ANSWER = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _QUEUED = 16
 """Requests that may wait on a connection for the answer to one before them."""
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_HEAD_END = b"\r\n\r\n"
 _IGNORED = b"\r\nignored:"
 _AT_ONCE = struct.pack("ii", 1, 0)
 """Closing a socket with this tells the client at once, and leaves nothing unsent in the kernel."""
@@ -78,8 +79,9 @@ def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
             """Take data that begins within a head, or begins one; a body may stand behind it, and more requests."""
             # Java's client asks for HTTP/2 like this. Whoever doesn't know it has to go on as if it weren't there, but
             # the parser would leave out the body.
-            if b"pgrade:" in data or b"PGRADE:" in data:
-                data = _UPGRADE.sub(_IGNORED, data)
+            end = data.find(_HEAD_END)
+            if _UPGRADE.search(data, 0, end + len(_HEAD_END) if end >= 0 else most):
+                data = _UPGRADE.sub(_IGNORED, data, count=1)
             before, begun = self._size if self._place is _HEAD else 0, self._begun
             piece, rest = data[: most - before], data[most - before :]
             if piece:

@@ -71,7 +71,8 @@ def _told(headers: Mapping[bytes, bytes]) -> int:
 
 
 async def _whole(receive: Receive, most: int, room: Room, *, packed: bool) -> bytes:
-    body, came, more, unpacker = bytearray(), 0, True, zlib.decompressobj(wbits=31) if packed else None
+    body: bytearray | bytes = bytearray()
+    came, more, unpacker = 0, True, zlib.decompressobj(wbits=31) if packed else None
     try:
         while more:
             message = await receive()
@@ -83,7 +84,10 @@ async def _whole(receive: Receive, most: int, room: Room, *, packed: bool) -> by
             came += len(piece)
             if unpacker is not None:
                 piece = _unpacked(unpacker, piece, most - len(body))
-            body += piece
+            if not body and not more:
+                body = piece  # nearly always it comes in one piece by the time that somebody asks for it
+            else:
+                body += piece
             room.taken += len(piece)
             if max(came, len(body)) > most:  # what is packed may unpack to nothing, for ever
                 raise too_large(most)

@@ -153,7 +153,7 @@ class Batch(Call):
         stamps = self._stamps(source) if not body.common.keys() - {"sentAt"} else None
         with self._turns as turns:
             for index, item in enumerate(body.items):
-                text = bytes(item)
+                text = memoryview(item)
                 event = plain(text) if stamps else None
                 if event is None:
                     self._look(kept, index, source, address)
@@ -161,8 +161,8 @@ class Batch(Call):
                     continue
                 seen = address if addressed and not event.context.ip and _on_device(event) else None
                 if seen or event.write_key is not None:
-                    text = _rewritten(text, seen)
-                texts.append(text[:-1] + stamps[event.sent_at is None])  # type: ignore[index]
+                    text = memoryview(_rewritten(bytes(item), seen))
+                texts.append(b"".join((text[:-1], stamps[event.sent_at is None])))  # type: ignore[index]
                 keys.append(key_of(source.id, event.message_id))
         return kept
 

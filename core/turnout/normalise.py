@@ -124,7 +124,7 @@ class Normaliser:
         force_setattr(event, "timestamp_ms", (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000)
         return event
 
-    def plain(self, text: bytes) -> Event | None:
+    def plain(self, text: bytes | memoryview) -> Event | None:
         """Return the event of a JSON text that needs nothing but to be normalised later, None for any other.
 
         It is complete and within its limits, has a message id and times far from the ends of the calendar; its own
