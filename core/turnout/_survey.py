@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from turnout._processes import shared_out
 from turnout._shapes import kinds
 from turnout._specimen_forms import LIBRARIES
 from turnout._trial import Trial
+from turnout._variants import ByValue
 from turnout.destination import Destination, declared_rules
 from turnout.event import CALL_TYPES
 from turnout.lineage import CONDITION, Edge, Lineage, Source, applied, trace
@@ -98,11 +100,16 @@ class Survey(msgspec.Struct):
 
 
 def survey(shapes: Sequence[Destination], jobs: int = 1) -> Survey:
-    """Return what specimens show of destinations of one class, whose settings differ."""
+    """Return what specimens show of destinations of one class, whose settings differ; the last ones are kept."""
+    return _survey(tuple(map(ByValue, shapes)), jobs)
+
+
+@lru_cache(maxsize=8)
+def _survey(shapes: tuple[ByValue, ...], jobs: int) -> Survey:
     made = Survey()
     # Those that take longest go first.
     lots = sorted(CALL_TYPES, key=lambda one: (one not in _LONG, one))
-    for part in shared_out(Surveyor(shapes), lots, jobs, "looked at specimens"):
+    for part in shared_out(Surveyor([one.base for one in shapes]), lots, jobs, "looked at specimens"):
         made.add(part)
     made.links = {link: witness for link, witness in made.links.items() if not _core_made(link, made.links)}
     made.chains = {key: witness for key, witness in made.chains.items() if key[1] not in {one.name for one in _TIMES}}

@@ -16,7 +16,7 @@ from turnout.endpoint import BoundEndpoint
 from turnout.errors import TurnoutError
 from turnout.settings import Config, Settings
 
-__all__ = ["Variant", "changed", "further_variants", "variants", "variants_of"]
+__all__ = ["ByValue", "Variant", "changed", "further_variants", "variants", "variants_of"]
 
 
 class Variant:
@@ -70,7 +70,7 @@ def variants(base: Destination, words: Sequence[str] = ()) -> Iterator[Variant]:
 
     They are kept for the next event, except those with `words`, keys and paths of an event.
     """
-    yield from _kept(_Key(base))
+    yield from _kept(ByValue(base))
     yield from further_variants(base, words, lambda _: True)
 
 
@@ -96,7 +96,7 @@ def variants_of(base: Destination, name: str, words: Sequence[str] = ()) -> Iter
     yield from _made(base, name, further_values(name, field, value, words))
 
 
-class _Key:
+class ByValue:
     """A destination, equal to one of the same class, id and settings."""
 
     __slots__ = ("_key", "base")
@@ -110,14 +110,14 @@ class _Key:
         self._key = (type(base), base.id, settings)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self._key == other._key
+        return isinstance(other, ByValue) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
 
 
 @lru_cache(maxsize=4)
-def _kept(key: _Key) -> tuple[Variant, ...]:
+def _kept(key: ByValue) -> tuple[Variant, ...]:
     base = key.base
     fields = _fields(base.settings).items()
     return tuple(
@@ -145,12 +145,12 @@ def _quick(base: Destination, name: str, value: Any) -> Destination | None:
 
 def _without(base: Destination, name: str) -> dict[str, BoundEndpoint]:
     """Return the endpoints that don't read a setting: they are the same whatever it says."""
-    read = _read_by(_Key(base))
+    read = _read_by(ByValue(base))
     return {endpoint: bound for endpoint, bound in base.endpoints.items() if name not in read[endpoint]}
 
 
 @lru_cache(maxsize=16)
-def _read_by(key: _Key) -> dict[str, set[str]]:
+def _read_by(key: ByValue) -> dict[str, set[str]]:
     """Return the settings that each endpoint of a destination reads."""
     base = key.base
     found: dict[str, set[str]] = {}
