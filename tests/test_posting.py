@@ -175,6 +175,22 @@ def test_something_that_is_no_gateway_is_told(body: bytes) -> None:
         asyncio.run(posting([event(17)]))
 
 
+def test_an_answer_without_an_end_is_cut_off() -> None:
+    """It is none of a gateway."""
+
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            while True:
+                yield b" " * 1_000_000
+
+    def answered(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Endless())
+
+    posting = Posting("http://gate.example", KEY, print, lambda: Fetcher(transport=httpx.MockTransport(answered)))
+    with pytest.raises(TurnoutError, match="its answer is not"):
+        asyncio.run(posting([event(19)]))
+
+
 def test_a_gateway_that_is_not_there_is_told() -> None:
     """With its address."""
     posting = Posting("http://127.0.0.1:9", KEY, print, lambda: Fetcher(attempts=2, wait=at_once))
@@ -183,7 +199,16 @@ def test_a_gateway_that_is_not_there_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "gate.example:8080", "ftp://gate.example", "http://", "http://[", "http://gate.example?x=1"]
+    "url",
+    [
+        "",
+        "gate.example:8080",
+        "ftp://gate.example",
+        "http://",
+        "http://[",
+        "http://gate.example?x=1",
+        "http://user:password@gate.example",
+    ],
 )
 def test_an_address_that_is_none_is_told(url: str) -> None:
     """Before anything is fetched."""

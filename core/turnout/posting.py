@@ -26,6 +26,8 @@ __all__ = ["Posting"]
 _PATH = "/v1/batch"
 _LARGEST = 400_000
 """Bytes of a batch, as long as no single event is larger; a gateway takes 512,000 unless it is told otherwise."""
+_LONGEST_ANSWER = 10_000_000
+"""Bytes; one that refuses every event of a batch has less."""
 _REASONS = {
     401: "it refuses the write key. Compare the source's write_key with that of the gateway's configuration",
     403: "it refuses the write key. Compare the source's write_key with that of the gateway's configuration",
@@ -85,7 +87,12 @@ class Posting:
         headers = {"content-type": "application/json"}
         given = {"content": body, "headers": headers, "auth": (self._key, "")}
         async with fetch.stream("POST", self._url + _PATH, **given) as (answer, pieces):
-            return Answer(answer.status, answer.headers, b"".join([piece async for piece in pieces]))
+            told = bytearray()
+            async for piece in pieces:
+                told += piece
+                if len(told) > _LONGEST_ANSWER:
+                    break
+            return Answer(answer.status, answer.headers, bytes(told))
 
     def _told(self, answer: Answer) -> _Told:
         """Return what a gateway answered; raises `TurnoutError` unless it is one and has taken the batch."""
@@ -111,7 +118,8 @@ def _address(url: str) -> str:
     """Return the address of a gateway without the path that all of its calls have."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        good = good and not (parts.query or parts.fragment)
     except ValueError:
         good = False
     if not good:
