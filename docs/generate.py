@@ -23,7 +23,7 @@ from turnout.docs import DestinationDoc, EndpointDoc, FieldDoc, RuleDoc, destina
 from turnout.examples import ExampleDoc
 from turnout.markdown import table
 from turnout.source import load_source
-from turnout.sourcedocs import source_page
+from turnout.sourcedocs import SourceDoc, SourceExampleDoc, source_page
 from turnout.testing import contract, strategies
 
 DOCS = Path(__file__).parent
@@ -39,6 +39,8 @@ SHAPES = {
     FieldDoc: "Field",
     EndpointDoc: "Endpoint",
     ExampleDoc: "Example",
+    SourceDoc: "Source",
+    SourceExampleDoc: "Source example",
 }
 SENDING = (
     "The first retry waits at most a second, each further one up to twice as long, a minute at most. A vendor that "
@@ -105,8 +107,9 @@ def _members(kind: type) -> list[tuple[str, str]]:
 def destination_json_page() -> str:
     """Return the page of the object that `turnout docs --json` writes."""
     parts = [
-        "# The JSON of a destination",
-        "`turnout docs NAME --json` writes one object. Every key is always there. A later version may add keys; "
+        "# The JSON of a plugin",
+        "`turnout docs NAME --json` writes one object: a destination, or a source. Every key is always there. A later "
+        "version may add keys; "
         "`format` grows when one changes its meaning or goes.",
     ]
     for kind, title in SHAPES.items():
