@@ -26,6 +26,8 @@ _ANSWER = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _QUEUED = 16
 """Requests that may wait on a connection for the answer to one before them."""
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_CHUNK = 300_000
+"""Bytes of what came at once that need no cutting up: no event loop reads more."""
 _HEAD_END = b"\r\n\r\n"
 _IGNORED = b"\r\nignored:"
 _AT_ONCE = struct.pack("ii", 1, 0)
@@ -83,6 +85,13 @@ def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
             if _UPGRADE.search(data, 0, end + len(_HEAD_END) if end >= 0 else most):
                 data = _UPGRADE.sub(_IGNORED, data, count=1)
             before, begun = self._size if self._place is _HEAD else 0, self._begun
+            if 0 <= end <= most - before - len(_HEAD_END) and len(data) <= _CHUNK:
+                super().data_received(data)  # the head ends here, and what stands behind it is no more than a chunk
+                if self._place is _HEAD:
+                    self._size = 1 if self._begun - begun > (before == 0) else before + len(data)
+                    if self._size > most:
+                        self._refuse(431)
+                return
             piece, rest = data[: most - before], data[most - before :]
             if piece:
                 super().data_received(piece)

@@ -180,12 +180,12 @@ class Acceptor:
                 return
 
     def _keep(self, jobs: Sequence[_Job]) -> None:
-        now, add = self._clock(), self.seen.add
+        now, add_all = self._clock(), self.seen.add_all
         texts: list[bytes] = []
         keys: list[bytes] = []
         fresh: list[list[bool]] = []
         for job in jobs:
-            news = [add(key, now) for key in job.keys]
+            news = add_all(job.keys, now)
             fresh.append(news)
             if all(news):
                 texts += job.texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 __all__ = ["Seen", "key_of"]
@@ -42,6 +42,18 @@ class Seen:
         self._order.append(key)
         self._forget(now_ms)
         return True
+
+    def add_all(self, keys: Sequence[bytes], now_ms: int) -> list[bool]:
+        """Remember keys; return for each whether it was new."""
+        times, order, news = self._times, self._order, []
+        for key in keys:
+            new = key not in times
+            news.append(new)
+            if new:
+                times[key] = now_ms
+                order.append(key)
+        self._forget(now_ms)
+        return news
 
     def remove(self, keys: Iterable[bytes]) -> None:
         """Forget the keys that were added last: their events could not be kept after all."""
