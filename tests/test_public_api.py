@@ -158,3 +158,20 @@ def test_each_package_is_typed(package: str) -> None:
     """`py.typed` lets a type checker use our annotations."""
     loaded = importlib.import_module(package)
     assert (Path(str(loaded.__file__)).parent / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    "package", ["turnout_amplitude", "turnout_rudderstack", "turnout_segment", "turnout_sources", "turnout_split"]
+)
+def test_bundled_plugins_use_what_everybody_may(package: str) -> None:
+    """They import public names of turnout only, as a plugin of somebody else does."""
+    open_modules = {"turnout.settings", "turnout.testing"}
+    for path in Path(importlib.import_module(package).__path__[0]).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not [one.name for one in node.names if one.name.split(".")[0] == "turnout"], path
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "turnout":
+                continue
+            assert node.module == "turnout" or node.module in open_modules, f"{path}: {node.module}"
+            known = importlib.import_module(node.module).__all__
+            assert {one.name for one in node.names} <= set(known), path

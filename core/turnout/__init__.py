@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         decoded,
         events_of,
         load_source,
+        unpacked,
         wanted,
     )
     from turnout.trackingplan import TrackingPlan
@@ -77,6 +78,7 @@ _PLACES = {
         "decoded",
         "events_of",
         "load_source",
+        "unpacked",
         "wanted",
     ),
     "turnout.trackingplan": ("TrackingPlan",),
@@ -165,6 +167,7 @@ __all__ = [
     "rule",
     "setting",
     "share",
+    "unpacked",
     "wanted",
 ]
 

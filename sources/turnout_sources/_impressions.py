@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from turnout import Code, Refusal
-from turnout.source import decoded, unpacked
+from turnout import Code, Refusal, decoded, unpacked
 
 __all__ = ["Impression", "impressions", "plain"]
 
