@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -445,6 +446,37 @@ def test_pull_writes_lines_and_keeps_a_state(live: Any) -> None:
     assert path.with_name("flags.state.json").exists()
     again = run("pull", "flagsmith", "--config", str(path), "--identifier", "u-1")
     assert (again.exit_code, again.stdout) == (0, "")
+
+
+def on_a_terminal(*words: str) -> str:
+    """Return what a command writes to its standard error when that is a terminal."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "turnout", *words]
+    environ = {**os.environ, "TERM": "dumb"}
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, check=False, env=environ)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # which is how the end of a terminal is told
+        while piece := os.read(ours, 65_536):
+            said += piece
+    os.close(ours)
+    return said.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no terminals of this kind")
+def test_a_terminal_is_told_how_much_there_was(live: Any) -> None:
+    """Also that there is nothing new, which no output would not say; a pull that fails says nothing of the kind."""
+    _, path = live
+    words = ["pull", "flagsmith", "--config", str(path), "--identifier", "u-1"]
+    assert "pulled: 1 event\r\n" in on_a_terminal(*words)
+    assert "pulled: no new events" in on_a_terminal(*words)
+    wrong = path.with_name("wrong.json")
+    wrong.write_text('{"environment_key": "no"}')
+    failed = on_a_terminal(*words, "--settings", str(wrong))
+    assert "refuses the environment key" in failed
+    assert "pulled:" not in failed
 
 
 def test_pull_accepts_into_the_log(live: Any) -> None:

@@ -167,7 +167,7 @@ def _run(
             progressed=screen.progress,
         )
         code = _ended(pulling, file)
-    screen.finish()
+    screen.finish(whole=not code)
     sys.exit(code or (1 if screen.bad else 0))
 
 

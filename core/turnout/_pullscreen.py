@@ -41,6 +41,7 @@ class PullScreen:
         self._sending = Screen(each=False, as_json=False)
         self._sent = False
         self._refused = 0
+        self._events = 0
 
     def __enter__(self) -> PullScreen:
         self._progress.start()
@@ -75,13 +76,20 @@ class PullScreen:
 
     def progress(self, pulled: Pulled, reached: Checkpoint | None) -> None:
         """Move the bar."""
+        self._events = pulled.events
         events = f"{pulled.events:,} events"
         if reached is not None and reached.total is not None:
             self._progress.update(self._task, events=events, completed=reached.done or 0.0, total=reached.total)
         else:
             self._progress.update(self._task, events=events)
 
-    def finish(self) -> None:
-        """Show the summary of what was sent."""
+    def finish(self, *, whole: bool) -> None:
+        """Show the summary of what was sent; else, on a terminal, how much there was.
+
+        `whole` says that the pull came to its end: only then nothing means that there is nothing new.
+        """
         if self._sent:
             self._sending.finish()
+        elif self._progress.console.is_terminal and (whole or self._events):
+            count = f"{self._events:,} event{'' if self._events == 1 else 's'}" if self._events else "no new events"
+            self._progress.console.print(f"pulled: {count}", highlight=False)
