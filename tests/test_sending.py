@@ -7,14 +7,15 @@ import gzip
 import logging
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 import pytest
 
 from turnout import ITEMS, Answer, Batch, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
+from turnout.endpoint import BoundEndpoint
 from turnout.sending import Sender
 from turnout.settings import text
 from turnout.testing import Answer as Told
@@ -203,6 +204,68 @@ def test_a_vendor_that_trickles_times_out() -> None:
         answer = send(url, timeout=0.3)
     assert isinstance(answer, Reason)
     assert answer.code == "timed_out"
+
+
+class Silent:
+    """A server that reads what comes, and answers only what it is asked at `/there/in`."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        """Connections."""
+        self.reading = 0
+        """Those on which a request waits for its answer."""
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if b" /there/in" not in head:
+                    self.reading += 1
+                    await reader.read()
+                    self.reading -= 1
+                    break
+                await reader.readexactly(len(b'[{"n":1}]'))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        self.open -= 1
+
+
+def test_requests_that_are_given_up_leave_their_places() -> None:
+    """At whatever moment: the first of those under way, and then the others while one of them takes its place."""
+    silent = Silent()
+
+    async def run() -> Answer | Reason:
+        async with await asyncio.start_server(silent.take, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with Sender(30.0) as sender:
+                for steps in (*range(12), *range(12)):
+                    await give_up(sender, Echo({"base_url": url}).out, silent, steps)
+                out = Echo({"base_url": f"{url}/there"}).out
+                answer = await sender.send(Request(out, (out.item({"n": 1}),)))
+            await until(lambda: silent.open == 0)
+        return answer
+
+    assert isinstance(asyncio.run(run()), Answer)
+
+
+async def give_up(sender: Sender, out: BoundEndpoint, silent: Silent, steps: int) -> None:
+    waiting = [asyncio.create_task(sender.send(Request(out, (out.item({"n": 1}),)))) for _ in range(6)]
+    await until(lambda: silent.reading == 5)
+    waiting[0].cancel()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    for task in waiting[1:]:
+        task.cancel()
+    await asyncio.wait(waiting)
+    await until(lambda: silent.reading == 0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 def test_a_tls_error_is_unreachable(server: tuple[str, Server]) -> None:

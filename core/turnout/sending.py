@@ -89,12 +89,15 @@ _SOONER = 0.9
 class Sender:
     """An httpx client for one lane of requests; use it with `async with`.
 
-    `timeout` is the seconds from the request to the end of its answer. It follows no redirects and reads no
-    proxy from the environment. A client with a large pool collapses, so a lane keeps at most five connections.
+    `timeout` is the seconds from when a request has a connection to the end of its answer. It follows no redirects
+    and reads no proxy from the environment. A client with many connections collapses, so at most five requests are
+    under way at a time; others wait.
     """
 
     def __init__(self, timeout: float, transport: Transport | None = None) -> None:
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        # A request that is given up just when the pool lets it in takes its place there for ever, so it waits here.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self._places = asyncio.Semaphore(_CONNECTIONS)
         self._timeout = timeout
         waits = httpx.Timeout(timeout, connect=timeout * _SOONER, pool=timeout * _SOONER)
         self._client = _Client(timeout=waits, limits=limits, transport=_transport(transport), trust_env=False)
@@ -113,6 +116,10 @@ class Sender:
 
     async def send(self, request: Request) -> Answer | Silence:
         """Return the vendor's answer (of its body, the first megabyte), or why there is none."""
+        async with self._places:
+            return await self._answered(request)
+
+    async def _answered(self, request: Request) -> Answer | Silence:
         host = _host(request.url)
         try:
             # httpx limits each read on its own; a vendor that trickles would hold the lane for hours.
