@@ -112,7 +112,7 @@ class DeliverSettings(Section):
         maximum=64,
     )
     events_at_once = integer(
-        "How many events a lane takes at a time to pack them into requests.", default=500, minimum=1, maximum=100_000
+        "How many events a lane takes at a time to pack them into requests.", default=1000, minimum=1, maximum=100_000
     )
     events_in_flight = integer(
         "How many events of one destination are read ahead of what is settled; each takes about 10 KB of memory.",
