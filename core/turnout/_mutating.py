@@ -14,7 +14,7 @@ from turnout._mutants import CONDITIONS, Kind, Mutable, Mutant, mutable
 from turnout._output import Output, fields_of
 from turnout._payload import Payload
 from turnout._pointer import general
-from turnout._survey import chosen, trial_with
+from turnout._survey import Witness, chosen, trial_with
 from turnout._trial import Trial
 from turnout.cases import Case, Plans
 from turnout.checking import quiet
@@ -93,14 +93,21 @@ def _fields(output: Output, platform: str) -> dict[tuple[str, str], frozenset[st
 class Killer:
     """Tries mutants: on the cases that may notice, then on specimens."""
 
-    def __init__(self, index: Sequence[Shown], shapes: Mapping[str, Sequence[Destination]]) -> None:
+    def __init__(
+        self,
+        index: Sequence[Shown],
+        shapes: Mapping[str, Sequence[Destination]],
+        witnesses: Mapping[str, Witness],
+    ) -> None:
         self._index = index
         self._shapes = shapes
+        self._witnesses = witnesses
+        """What shows a mutant where no whole specimen does, by its id."""
         self._cases: dict[tuple[Path, int], _Bench] = {}
         self._specimens: dict[str, _Specimens] = {}
 
     def __reduce__(self) -> tuple[type[Killer], tuple[Any, ...]]:
-        return Killer, (self._index, self._shapes)
+        return Killer, (self._index, self._shapes, self._witnesses)
 
     def __call__(self, mutants: Iterable[Mutant]) -> list[Verdict]:
         """Return what comes of each."""
@@ -113,7 +120,7 @@ class Killer:
                 return Verdict(mutant, shown.path)
         if mutant.destination not in self._specimens:
             self._specimens[mutant.destination] = _Specimens(self._shapes[mutant.destination])
-        return self._specimens[mutant.destination].verdict(mutant)
+        return self._specimens[mutant.destination].verdict(mutant, self._witnesses.get(mutant.id))
 
     def _noticing(self, mutant: Mutant) -> list[Shown]:
         """Return the cases that may notice a mutant, those first that most likely do."""
@@ -202,14 +209,18 @@ class _Specimens:
                 yield number, one.name, trial, fields, key not in seen
                 seen.add(key)
 
-    def verdict(self, mutant: Mutant) -> Verdict:
-        """Return the verdict on a mutant that no case notices."""
+    def verdict(self, mutant: Mutant, witness: Witness | None) -> Verdict:
+        """Return the verdict on a mutant that no case notices; a `witness` may show it where no specimen does."""
         calls = _calls(self._kind, mutant.rule)
         for number, name, trial, fields, new in self._shown:
             event = trial.payload.value
             asked = (new or mutant.kind in CONDITIONS) and may_show(mutant, calls, [("", event["type"])], fields)
             if asked and self._differs(self._shapes[number], trial, mutant):
                 return Verdict(mutant, None, name, number, event)
+        if witness is not None:
+            shape, event = self._shapes[witness.shape], dict(witness.event)
+            if self._differs(shape, trial_with(shape, event), mutant):
+                return Verdict(mutant, None, witness.specimen, witness.shape, event)
         return Verdict(mutant)
 
     def _differs(self, destination: Mutable, trial: Trial, mutant: Mutant) -> bool:

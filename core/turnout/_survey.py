@@ -258,7 +258,8 @@ class _Looking:
             self.survey.taken.add(field)
             chain = {edge.source, *edge.without} & sources[edge.target]
             for source in sorted(chain) if len(chain) > 1 else ():
-                self.survey.chains.setdefault((field, names.sources.get(source.name, "")), witness)
+                shown = msgspec.structs.replace(witness, edge=edge) if source == edge.source else witness
+                self.survey.chains.setdefault((field, names.sources.get(source.name, "")), shown)
 
 
 class _Known:

@@ -14,7 +14,7 @@ another; its items go to another endpoint. Fields and fallbacks are those that s
 `turnout.casecoverage`). Two fields are swapped when both can hold the same kind of value.
 
 A mutant is *killed* when the plan of some case is not what it was. It is *equivalent*, and doesn't count, when neither
-a case nor a specimen shows a difference.
+a case nor a specimen shows a difference, nor (for a fallback) a specimen without what stands before it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from turnout._mutating import Indexer, Killer, Shown, Verdict
 from turnout._pointer import steps
 from turnout._processes import shared_out
 from turnout._shapes import settings_told, shapes, values_of
-from turnout._survey import Field, Survey, survey
+from turnout._survey import Field, Survey, Witness, survey
 from turnout.cases import Case
 from turnout.checking import Suite
 from turnout.destination import Destination, declared_endpoints, declared_rules, load_destination
@@ -139,10 +139,9 @@ def mutate(
         by_plugin.setdefault(case.destination, []).append(case)
     index = list(chain.from_iterable(shared_out(Indexer(), _lots(paths, 25), jobs, "looked at cases")))
     shaped = {name: shapes(mine, load_destination(name), name) for name, mine in sorted(by_plugin.items())}
-    mutants = [
-        one for name, each in shaped.items() for one in mutants_of(name, survey(each, jobs), _present(index, name))
-    ]
-    killer = Killer(index, shaped)
+    surveys = {name: survey(each, jobs) for name, each in shaped.items()}
+    mutants = [one for name, shown in surveys.items() for one in mutants_of(name, shown, _present(index, name))]
+    killer = Killer(index, shaped, dict(_chained(surveys)))
     verdicts = list(chain.from_iterable(shared_out(killer, _lots(mutants, _LOT), jobs, "tried mutants")))
     return _score(verdicts, shaped, known, whole)
 
@@ -200,10 +199,20 @@ def mutants_of(plugin: str, shown: Survey, present: Collection[Field]) -> list[M
             made.append(Mutant(plugin, rule, platform, Kind.ENDPOINT))
         made += _of_fields(plugin, fields, shown, present)
     return made + [
-        Mutant(plugin, field.rule, field.platform, Kind.FALLBACK, field.path, source)
+        _fallback(plugin, field, source)
         for field, source in sorted(shown.chains)
         if not is_open(field.path) and source and not is_open(source)
     ]
+
+
+def _fallback(plugin: str, field: Field, source: str) -> Mutant:
+    return Mutant(plugin, field.rule, field.platform, Kind.FALLBACK, field.path, source)
+
+
+def _chained(surveys: Mapping[str, Survey]) -> Iterator[tuple[str, Witness]]:
+    """Yield the ids of mutants that lose a fallback, each with what shows that there is one."""
+    for name, shown in surveys.items():
+        yield from ((_fallback(name, *key).id, witness) for key, witness in shown.chains.items())
 
 
 def _conditions(plugin: str, kind: type[Destination]) -> Iterator[Mutant]:
