@@ -134,7 +134,8 @@ def _environment(folder: Path) -> Path:
         "turnout": "from turnout.cli import main",
     }.items():
         script = binaries / name
-        script.write_text(f"#!{binaries / 'python'}\nimport sys\n{code}\nsys.exit(main())\n", encoding="utf-8")
+        guarded = f"import sys\n{code}\nif __name__ == '__main__':\n    sys.exit(main())\n"
+        script.write_text(f"#!{binaries / 'python'}\n{guarded}", encoding="utf-8")
         script.chmod(0o755)
     return binaries
 

@@ -78,6 +78,17 @@ def test_its_own_tests_pass_in_an_empty_environment(package: Path, programs: Pat
     assert "failed" not in told
 
 
+def test_its_cases_would_notice(package: Path, programs: Path) -> None:
+    """They pin all that can be pinned of the mapping, no mutant survives, and CI asks for just that."""
+    words = ["check", "--quiet", "--min-coverage", "100", "--min-score", "100"]
+    told = run(programs / "turnout", *words, "--json", cwd=package)
+    *_, covered, mutated = map(msgspec.json.decode, told.splitlines())
+    assert covered["coverage"]["percent"] == mutated["mutation"]["percent"] == 100
+    assert not mutated["mutation"]["survivors"]
+    workflow = (package / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert f"- run: turnout {' '.join(words)}\n" in workflow
+
+
 def test_it_is_typed(package: Path, programs: Path) -> None:
     """`mypy --strict` finds nothing, by its configuration and for the whole folder."""
     for words in ([], ["."]):
@@ -249,7 +260,7 @@ def test_the_command_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     code, told = new("Blue Fin")
     assert code == 0
-    assert told.splitlines()[0].startswith("turnout-blue-fin: wrote 30 files of turnout-blue-fin.")
+    assert told.splitlines()[0].startswith("turnout-blue-fin: wrote 36 files of turnout-blue-fin.")
     assert told.splitlines()[2:] == [
         "  cd turnout-blue-fin && pip install --editable '.[dev]'",
         "  pytest",
