@@ -94,12 +94,12 @@ class Delivery:
         age = int(settings.keep_hours * 3_600_000)
         # Before the log is full, what everybody has had goes earlier.
         size = int(settings.max_megabytes * 1_000_000 * _FILLED) or None
-        while True:
+        last = False
+        while not last:
+            last = stop.is_set()
             await asyncio.to_thread(self.log.retain, age_ms=age, now_ms=self.clock())
             if size is not None:
                 await asyncio.to_thread(self.log.retain, size=size, now_ms=self.clock())
-            if stop.is_set():
-                return
             await _sleep(_RETAIN_EVERY, stop)
 
 
