@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ RUNS = {
     "hasty": ["chaos_gateway.py", "--kills", "8", "--seed", "2", "--limit", "300", "--broken"],
     "order": ["chaos_order.py", "--users", "50", "--events", "40", "--kills", "8", "--seed", "1", "--limit", "300"],
 }
+ATTACKS = (("gzip bomb", 413), ("endless chunks", 413), ("deep JSON", 400), ("slow head", 408), ("slow body", 408))
 
 Runs = dict[str, "subprocess.Popen[str]"]
 
@@ -103,7 +105,8 @@ def test_nothing_is_lost_in_twenty_kills(runs: Runs) -> None:
 
 
 def test_nothing_is_lost_through_the_gateway(runs: Runs) -> None:
-    """Clients send over HTTP while the gateway and its delivery are killed; what got 200 arrives once, in order."""
+    """While it and its delivery are killed, and others attack it; what got 200 arrives once, in order."""
     output = told(runs["gateway"])
     assert runs["gateway"].returncode == 0, output
     assert "8 kills" in output
+    assert all(re.search(rf"answers to {attack} .*\b{status} \d", output) for attack, status in ATTACKS), output
