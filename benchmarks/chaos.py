@@ -161,7 +161,7 @@ class Run:
     def stop_sending(self) -> None:
         """See to it that nothing more is accepted."""
         (self.folder / "stop").touch()
-        self.accept.process.wait(self.limit)
+        self.accept.wait(self.limit)
 
     def stop_delivering(self) -> None:
         """See to it that nothing more is delivered: what is judged has to stand still."""

@@ -139,9 +139,8 @@ class Through(chaos.Run):
         """See to it that nothing more is accepted: each client ends with the call that it is at."""
         self._check_senders()
         (self.folder / "stop").touch()
-        for worker in (self.clients, self.hostile):
-            if not reached(lambda worker=worker: worker.process.poll() is not None, self.limit):
-                raise ChaosError(f"{worker.name} did not come to its end within {self.limit:g} seconds")
+        self.clients.wait(self.limit)
+        self.hostile.wait(self.limit)
 
     def stop_delivering(self) -> None:
         """See to it that nothing more is delivered."""

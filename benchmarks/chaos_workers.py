@@ -99,6 +99,13 @@ class Worker:
         self.ended += 1
         self.start()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended by itself."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ChaosError(f"{self.name} did not come to its end within {seconds:g} seconds") from None
+
     def close(self) -> None:
         """End it for good, with everything that it has started."""
         self._kill(whole=True)
