@@ -249,3 +249,17 @@ def widget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "turnout_widget", raising=False)
     return folder
+
+
+@pytest.fixture
+def gauge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder `cases/gauge` of a project that is the working folder; the destination of `gauge.py` is installed."""
+    about = tmp_path / "site" / "turnout_gauge-1.4.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-gauge\nVersion: 1.4.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text("[turnout.destinations]\ngauge = gauge:Gauge\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    cases = tmp_path / "project" / "cases" / "gauge"
+    cases.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    return cases

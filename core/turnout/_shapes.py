@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from turnout._fields import is_set
 from turnout._variants import changed, variants
 from turnout.cases import Case
 from turnout.destination import Destination
+from turnout.errors import ConfigError
 from turnout.settings import SettingDoc, Settings, describe
 
 __all__ = ["kind_of", "kinds", "settings_told", "shapes", "values_of"]
@@ -86,11 +87,11 @@ def shapes(cases: Iterable[Case], kind: type[Destination], plugin: str) -> list[
     """Return destinations with the settings of the cases, one for each shape, plainest first; and with single changes.
 
     Of the plainest one (and of the same in the other connection mode, where the destination knows two) each setting is
-    changed in turn, as the schema allows.
+    changed in turn, as the schema allows. Raises `ConfigError` for settings that are wrong, with the case.
     """
     found: dict[Shape, Destination] = {}
-    for settings in _distinct(cases, kind.settings):
-        made = kind(settings, id=plugin, environ={})
+    for case in _distinct(cases, kind.settings):
+        made = _configured(case, kind, plugin)
         found.setdefault(shape_of(made), made)
     if not found:
         return []
@@ -117,8 +118,15 @@ def _distance(one: Shape, other: Shape) -> int:
     return sum(mine != theirs for mine, theirs in zip(one, other, strict=True))
 
 
-def _distinct(cases: Iterable[Case], schema: type[Settings]) -> Iterator[Mapping[str, Any]]:
-    """Yield the settings of the cases without those that only differ in words; nothing is configured for that."""
+def _configured(case: Case, kind: type[Destination], plugin: str) -> Destination:
+    try:
+        return kind(case.settings, id=plugin, environ={})
+    except ConfigError as error:
+        raise ConfigError(f"{case.path}: {error}") from None
+
+
+def _distinct(cases: Iterable[Case], schema: type[Settings]) -> Iterator[Case]:
+    """Yield the cases without those whose settings only differ in words; nothing is configured for that."""
     described = {one.name: one for one in _described(schema)}
     known = names_by_key(schema())
     seen: set[bytes] = set()
@@ -128,4 +136,4 @@ def _distinct(cases: Iterable[Case], schema: type[Settings]) -> Iterator[Mapping
         key = msgspec.json.encode(kinds, order="sorted")
         if key not in seen:
             seen.add(key)
-            yield case.settings
+            yield case

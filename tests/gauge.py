@@ -1,0 +1,49 @@
+"""A small destination with a rule of each kind, which the tests of coverage and of mutants ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from turnout import ITEMS, Destination, Endpoint, Event, Item, Settings, json_body, rule, setting
+from turnout.settings import choice, flag, names, text
+
+__all__ = ["Gauge", "GaugeSettings"]
+
+
+def is_order(name: str) -> bool:
+    """Return whether a track call is an order."""
+    return name == "Order Completed"
+
+
+class GaugeSettings(Settings):
+    """The settings of the gauge."""
+
+    token = text("The key.", required=True, secret=True, routing=True)
+    scale = choice("The scale of readings.", ["metric", "imperial"], default="metric")
+    pages = flag("Take page calls.")
+    hidden = names("Properties that are left out.")
+
+
+class Gauge(Destination):
+    """Readings, and people who were seen."""
+
+    name = "Gauge"
+    settings = GaugeSettings
+    pure = True
+    readings = Endpoint("POST", "https://gauge.example/readings", body=json_body({"k": setting("token"), "all": ITEMS}))
+    people = Endpoint("POST", "https://gauge.example/people", body=json_body(ITEMS))
+
+    @rule("track", event=is_order)
+    def ordered(self, event: Event) -> Iterator[Item]:
+        """An order is a reading with its scale and its properties."""
+        told: dict[str, Any] = {"id": event.message_id, "kind": "order", "by": event.user_id or event.anonymous_id}
+        told["scale"] = self.config.scale
+        told["given"] = {key: value for key, value in event.properties.items() if key not in self.config.hidden}
+        yield self.readings.item(told, key=event.message_id)
+
+    @rule("page", when="pages")
+    def seen(self, event: Event) -> Item:
+        """A page call says who was where."""
+        told = {"where": event.name, "who": event.user_id, "language": event.context.locale}
+        return self.people.item({key: value for key, value in told.items() if value is not None})

@@ -1,0 +1,229 @@
+"""Mutants: a mapping that is made wrong in one place after the other, and the cases that notice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from turnout.casecoverage import coverage
+from turnout.checking import find
+from turnout.cli import main
+from turnout.errors import ConfigError
+from turnout.mutation import Score, mutate
+
+ROOT = Path(__file__).parent
+Run = Callable[..., Result]
+
+ORDER = {
+    "type": "track",
+    "messageId": "m-1",
+    "userId": "u-1",
+    "event": "Order Completed",
+    "timestamp": "2026-01-02T03:04:05Z",
+    "properties": {"depth": 12, "unit": "fathom"},
+}
+PAGE = {
+    "type": "page",
+    "messageId": "m-3",
+    "userId": "u-3",
+    "name": "Harbour",
+    "timestamp": "2026-01-02T03:04:07Z",
+    "context": {"locale": "nb-NO"},
+}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "order": (ORDER, {}),
+    "visitor": ({**ORDER, "messageId": "m-2", "userId": None, "anonymousId": "a-2", "properties": {}}, {}),
+    "track": ({**ORDER, "messageId": "m-4", "event": "Depth Sounded"}, {}),
+    "page": (PAGE, {"pages": True}),
+    "page_off": ({**PAGE, "messageId": "m-5"}, {}),
+}
+
+
+def write(folder: Path, *names: str) -> None:
+    """Write cases of the gauge with their snapshots, by default all."""
+    for name in names or CASES:
+        event, settings = CASES[name]
+        write_case(folder, name, event, settings)
+
+
+def write_case(folder: Path, name: str, event: Any, settings: Any) -> None:
+    case = {"settings": {"token": f"token-of-{name}", **settings}, "event": event}
+    (folder / f"{name}.json").write_text(json.dumps(case), encoding="utf-8")
+    done = CliRunner().invoke(main, ["check", "--update", "-q", str(folder / f"{name}.json")])
+    assert done.exit_code == 0, done.output
+
+
+def score(folder: Path, **how: Any) -> Score:
+    return mutate(find([folder]), **how)
+
+
+def ids(found: Score) -> list[str]:
+    return [one.mutant.id for one in found.survivors]
+
+
+def test_every_kind_of_mutant_is_made_and_noticed(gauge: Path) -> None:
+    """A rule left out, conditions ignored, fields swapped, left out or constant, fallbacks, keys and endpoints."""
+    write(gauge)
+    found = score(gauge)
+    assert ids(found) == []
+    assert found.percent == 100
+    made = {kind for kind, (killed, of) in found.by_kind.items() if of}
+    assert made == {"rule", "when", "event", "swap", "field", "fallback", "constant", "key", "endpoint"}
+    assert sum(of for _, of in found.by_kind.values()) == found.killed
+
+
+@pytest.mark.parametrize(
+    ("left", "survivors"),
+    [
+        ("visitor", ["gauge ordered@server fallback /by /anonymousId"]),
+        ("track", ["gauge ordered event"]),
+        ("page_off", ["gauge seen when"]),
+    ],
+)
+def test_what_only_one_case_notices_survives_without_it(gauge: Path, left: str, survivors: list[str]) -> None:
+    """Each with words for what is wrong and for what would notice."""
+    write(gauge, *(name for name in CASES if name != left))
+    found = score(gauge)
+    assert [one for one in ids(found) if one in survivors] == survivors
+    assert 0 < found.percent < 100
+    for one in found.survivors:
+        assert one.mutant.text
+        assert one.advice.startswith(("a case", "a track call"))
+
+
+def test_a_survivor_shows_an_event_that_would_notice(gauge: Path) -> None:
+    """A case of the event and the settings that each tells leaves no survivor."""
+    write(gauge, "page")
+    found = score(gauge)
+    assert len(found.survivors) > 5
+    for number, one in enumerate(found.survivors):
+        told = one.to_dict()
+        write_case(gauge, f"told_{number}", told["event"], told["settings"])
+    assert ids(score(gauge)) == []
+
+
+def test_several_processes_find_the_same(gauge: Path) -> None:
+    """Whatever their number."""
+    write(gauge, "order", "page")
+    assert score(gauge, jobs=2).to_dict() == score(gauge).to_dict()
+
+
+# Survivors that are known
+
+
+KNOWN = "gauge ordered@server fallback /by /anonymousId"
+
+
+def test_an_explained_survivor_does_not_count(gauge: Path) -> None:
+    """`survivors.json` beside the cases is read by itself, and another list when it is given."""
+    write(gauge, "order", "track", "page", "page_off")
+    before = score(gauge)
+    (gauge / "survivors.json").write_text(json.dumps({KNOWN: "Visitors are counted elsewhere."}), encoding="utf-8")
+    found = score(gauge)
+    assert [one.why for one in found.survivors if one.mutant.id == KNOWN] == ["Visitors are counted elsewhere."]
+    assert KNOWN not in [one.mutant.id for one in found.unexplained]
+    assert found.percent > before.percent
+    assert score(gauge, explained={}).percent == before.percent
+
+
+def test_an_explanation_that_is_not_needed_is_stale(gauge: Path) -> None:
+    """That of a mutant that a case notices, and that of no mutant; of a part of a suite only the first."""
+    write(gauge)
+    found = score(gauge, explained={KNOWN: "Not any more.", "gauge sen@server rule": "A word that is wrong."})
+    assert found.stale == (KNOWN, "gauge sen@server rule")
+    part = score(gauge, explained={KNOWN: "Not any more.", "gauge sen@server rule": "A word."}, whole=False)
+    assert part.stale == (KNOWN,)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"gauge seen when": ""}', "needs a sentence"),
+        ('{"gauge seen when": 5}', "needs a sentence"),
+        ("[]", "object"),
+        ('{"a": "one", "a": "two"}', "twice"),
+        ("{", "survivors.json"),
+    ],
+)
+def test_a_list_that_is_wrong_is_an_error(gauge: Path, text: str, why: str) -> None:
+    """It says what is wrong with which file."""
+    write(gauge, "order")
+    (gauge / "survivors.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=why) as caught:
+        score(gauge)
+    assert "survivors.json" in str(caught.value)
+
+
+# As a user asks
+
+
+@pytest.fixture
+def run(gauge: Path) -> Run:
+    """Runs `turnout check` in this process."""
+
+    def call(*args: str) -> Result:
+        result = CliRunner().invoke(main, ["check", "-j", "1", *args], env={"COLUMNS": "80", "NO_COLOR": "1"})
+        assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+def test_the_screen_lists_survivors(run: Run, gauge: Path) -> None:
+    """What is wrong, what would notice and what shows it; without a floor the run is good."""
+    write(gauge, *(name for name in CASES if name != "visitor"))
+    done = run("--quiet", "--mutate")
+    assert done.exit_code == 0
+    told = " ".join(done.stdout.split())
+    assert (
+        f"survived {KNOWN} ordered doesn't take /by from /anonymousId. What would notice: a case in which /by" in told
+    )
+
+
+def test_a_floor_and_a_stale_explanation_fail_the_run(run: Run, gauge: Path) -> None:
+    """Exit 1, with the reason last."""
+    write(gauge, "order", "page")
+    low = run("--quiet", "--min-score", "100")
+    assert low.exit_code == 1
+    assert "of the mutants are noticed; at least 100 % is asked for." in low.stdout
+    write(gauge)
+    assert run("--quiet", "--min-score", "100").exit_code == 0
+    Path("known.json").write_text(json.dumps({KNOWN: "Not any more."}), encoding="utf-8")
+    stale = run("--quiet", "--mutate", "--explained", "known.json")
+    assert stale.exit_code == 1
+    assert f"stale    {KNOWN}" in stale.stdout
+
+
+def test_a_list_that_is_not_there_is_a_usage_error(run: Run, gauge: Path) -> None:
+    """Exit 2, before anything is checked."""
+    write(gauge, "order")
+    done = run("--mutate", "--explained", "nowhere.json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nowhere.json" in done.stderr
+
+
+def test_json_has_the_score_in_one_line(run: Run, gauge: Path) -> None:
+    """After the lines of the cases."""
+    write(gauge, "order", "page")
+    *_, last = run("--json", "--mutate").stdout.splitlines()
+    assert json.loads(last)["mutation"] == score(gauge).to_dict()
+
+
+# The destinations that come with turnout
+
+
+@pytest.mark.parametrize("name", ["segment", "rudderstack", "split"])
+def test_the_cases_of_a_bundled_destination_pin_everything(name: str) -> None:
+    """Coverage and mutation score are 100 %, with nothing explained away. (Amplitude's: `make mutate`.)"""
+    suite = find([ROOT / "cases" / name])
+    found = coverage(suite)
+    assert [one.link for one in found.destinations[0].edges if not one.used] == []
+    assert found.percent == 100
+    noticed = mutate(suite)
+    assert ids(noticed) == []
+    assert (noticed.percent, noticed.stale) == (100, ())
