@@ -27,6 +27,7 @@ LONG = (
     "test_contract.py",
     "test_contract_broken.py",
     "test_contract_amplitude.py",
+    "test_mutation.py",
     "test_lineage.py",
     "test_laws.py",
     "test_specs.py",
@@ -44,6 +45,7 @@ APART = (
     "test_hostile_clients.py",
     "test_contract.py",
     "test_contract_broken.py",
+    "test_mutation.py",
 )
 """Files with long tests that have no costly fixture in common."""
 
