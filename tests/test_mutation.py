@@ -199,6 +199,19 @@ def test_a_floor_and_a_stale_explanation_fail_the_run(run: Run, gauge: Path) -> 
     assert f"stale    {KNOWN}" in stale.stdout
 
 
+def test_no_mutant_is_tried_while_a_case_is_red(run: Run, gauge: Path) -> None:
+    """That is said; too little coverage, on the other hand, keeps nobody from seeing survivors."""
+    write(gauge, "order", "page")
+    both = run("--quiet", "--min-coverage", "100", "--min-score", "10")
+    assert both.exit_code == 1
+    assert "of the mutants are noticed." in both.stdout
+    write_text = json.dumps({"settings": {"token": "token-22"}, "event": PAGE})
+    (gauge / "page.json").write_text(write_text, encoding="utf-8")
+    red = run("--quiet", "--mutate")
+    assert red.exit_code == 1
+    assert "No mutant is tried as long as a case is not good: mend those above first." in red.stdout
+
+
 def test_a_list_that_is_not_there_is_a_usage_error(run: Run, gauge: Path) -> None:
     """Exit 2, before anything is checked."""
     write(gauge, "order")

@@ -174,7 +174,7 @@ def test_coverage_and_mutants_are_those_of_destinations(here: Path) -> None:
     assert mutate([path]).survivors == ()
     code, shown = run("check", "--coverage")
     assert code == 0
-    assert "No case is one of a destination" in shown
+    assert "No case of a destination is good" in shown
 
 
 def test_equal_values_in_a_payload_are_found(tmp_path: Path) -> None:

@@ -73,11 +73,11 @@ def check(
         results = list(shown)
         if report is not None:
             _report(results, report)
-    good = all(result.good for result in results)
+    good = passed = all(result.good for result in results)
     if coverage or min_coverage is not None:
         good = _cover(results, min_coverage, as_json, jobs) and good
     if mutate or min_score is not None:
-        good = good and _mutate(results, min_score, known, not text, as_json, jobs)
+        good = _mutate(results if passed else None, min_score, known, not text, as_json, jobs) and good
     sys.exit(0 if good else 1)
 
 
@@ -102,12 +102,24 @@ def _cover(results: list[Result], floor: float | None, as_json: bool, jobs: int)
 
 
 def _mutate(
-    results: list[Result], floor: float | None, known: Mapping[str, str] | None, whole: bool, as_json: bool, jobs: int
+    results: list[Result] | None,
+    floor: float | None,
+    known: Mapping[str, str] | None,
+    whole: bool,
+    as_json: bool,
+    jobs: int,
 ) -> bool:
-    """Show which mutants no case notices; return whether few enough survive, and none is explained in vain."""
-    from turnout._coveragescreen import score_lines, show, waiting
+    """Show which mutants no case notices; return whether few enough survive, and none is explained in vain.
+
+    Without results, where cases are not as they should be, only that is said.
+    """
+    from turnout._coveragescreen import score_lines, show, untried, waiting
     from turnout.mutation import mutate
 
+    if results is None:
+        if not as_json:
+            show([untried()])
+        return False
     paths = [result.path for result in results if not result.is_orphan]
     with waiting("Trying mutants …"):
         score = mutate(paths, explained=known, jobs=jobs, whole=whole)

@@ -15,7 +15,7 @@ from turnout._checkscreen import clean, many
 from turnout.casecoverage import CaseCoverage, DestinationCoverage, EdgeUse, percent
 from turnout.mutation import Score, Survivor
 
-__all__ = ["coverage_lines", "score_lines", "show", "waiting"]
+__all__ = ["coverage_lines", "score_lines", "show", "untried", "waiting"]
 
 _MOST = 40
 _LONGEST = 66
@@ -50,7 +50,8 @@ def coverage_lines(found: CaseCoverage, floor: float | None) -> Iterator[Text]:
     for one in found.destinations:
         yield from _destination(one)
     if not found.destinations:
-        yield Text("No case is one of a destination; what those of sources cover is not measured.", style="yellow")
+        told = "No case of a destination is good; what those of sources cover is not measured."
+        yield Text(told, style="yellow")
     yield from _alike(found)
     yield _verdict(f"{_percent(found.percent)} is covered", found.percent, floor)
 
@@ -132,6 +133,11 @@ def _verdict(told: str, share: float, floor: float | None) -> Text:
     if floor is None or share >= floor:
         return Text(f"{told}.", style="bold green" if share == 100 else "bold")
     return Text(f"{told}; at least {_percent(floor)} is asked for.", style="bold red")
+
+
+def untried() -> Text:
+    """Return why no mutant was tried."""
+    return Text("No mutant is tried as long as a case is not good: mend those above first.", style="yellow")
 
 
 def score_lines(score: Score, floor: float | None) -> Iterator[Text]:
