@@ -165,7 +165,7 @@ def after_cut(disk: Disk, folder: Path, cut: int, seed: str) -> Path:
     disk.rebuild(folder, cut, random)
     if random.random() < 0.9:
         with (folder / "log.db-reserve").open("wb") as reserve:
-            reserve.truncate(random.choice((2_000_000,) * 9 + (1_000,)))
+            reserve.truncate(random.choice((8_000_000,) * 9 + (1_000,)))
     return folder
 
 

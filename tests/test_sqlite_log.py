@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -276,19 +276,19 @@ def test_where_even_a_settlement_finds_no_room_nothing_of_it_is_kept(log: Sqlite
 def test_the_reserve_is_made_again_before_anything_is_appended(log: SqliteLog, path: Path) -> None:
     """It takes its room for real from the moment on when a log is opened."""
     reserve = Path(f"{path}-reserve")
-    assert reserve.stat().st_size == 2_000_000
+    assert reserve.stat().st_size == 8_000_000
     reserve.unlink()
     log.append(Entries([b"{}"]))
-    assert reserve.stat().st_size == 2_000_000
+    assert reserve.stat().st_size == 8_000_000
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory of 12 MB."""
+@pytest.fixture(params=[24, 26])
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system in memory of so many MB: how much of the `-wal` isn't in the file yet, when it is full, differs."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount") or "/bin/mount"
-    command = [mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)]
+    command = [mount, "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", str(place)]
     if not sys.platform.startswith("linux") or subprocess.run(command, capture_output=True).returncode:
         pytest.skip(
             "A small tmpfs can't be mounted: run this test as root on Linux, in a container with CAP_SYS_ADMIN."
@@ -347,6 +347,26 @@ def test_a_log_on_a_full_disk_is_opened_and_read(small_disk: Path, filled: bool)
         assert len(log.read(0, events=last, size=10**9)) == last
         log.settle("a", Settlement(position=last, dead=[DEAD] * 500))
         assert log.count_dead(DeadQuery()) == 500
+
+
+@pytest.mark.parametrize("size", [45_000, 900_000])
+@pytest.mark.parametrize("megabytes", [3, 1_000])
+def test_what_was_accepted_is_settled_on_a_full_disk_to_the_last_event(
+    small_disk: Path, size: int, megabytes: int
+) -> None:
+    """Whoever filled it: the reserve has room for all of the `-wal`, which has to be moved into the file first."""
+    with closing(SqliteLog(small_disk / "log.db")) as log:
+        log.register("a")
+        with suppress(LogFull):
+            for _ in range(megabytes * 1_000_000 // size + 1):
+                log.append(Entries(noise(1, size)))
+        hog_disk(small_disk)
+        for position in range(log.last() + 1):
+            log.settle("a", Settlement(position=position, counts={(Outcome.DELIVERED, None): 1}))
+        for _ in range(200):
+            log.settle("a", Settlement(dead=[DEAD] * 5))
+        assert log.count_dead(DeadQuery()) == 1_000
+        assert log.retain(age_ms=0, now_ms=1_000) == log.last()
 
 
 # Files that can't be used

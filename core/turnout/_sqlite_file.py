@@ -174,9 +174,15 @@ def used(writer: sqlite3.Connection) -> int:
 
 
 class Reserve:
-    """A file that only takes room, until the room is needed."""
+    """A file that only takes room, until the room is needed.
 
-    size = 2_000_000
+    On a full disk the `-wal` (4 MB, and a commit that came last) first has to be moved into the file, which grows by as
+    much; what settling needs is on top of that.
+    """
+
+    size = 8_000_000
+    beyond = 2_000_000
+    """What must be free beside it: making it may not take the room that settling needs."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(f"{path}-reserve")
@@ -187,8 +193,8 @@ class Reserve:
             if os.stat(self.path).st_size >= self.size:
                 return True
         with suppress(OSError):
-            if shutil.disk_usage(self.path.parent).free < 2 * self.size:
-                return False  # an attempt would take the room that settling needs
+            if shutil.disk_usage(self.path.parent).free < self.size + self.beyond:
+                return False
         try:
             with self.path.open("wb") as file:
                 # What can be compressed takes no room on some file systems.
@@ -201,9 +207,9 @@ class Reserve:
         return True
 
     def beside(self) -> bool:
-        """Return whether there is as much room beside it, as far as the file system says."""
+        """Return whether there is room beside it, as far as the file system says."""
         try:
-            return shutil.disk_usage(self.path.parent).free >= self.size
+            return shutil.disk_usage(self.path.parent).free >= self.beyond
         except OSError:
             return True
 

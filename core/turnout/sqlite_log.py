@@ -5,7 +5,7 @@
         cursor = log.register("amplitude")
         accepted = log.read(cursor.position)
 
-Beside the file stand SQLite's own `-wal` and `-shm`, one `-<role>.lock` for each role, and `-reserve`: two megabytes
+Beside the file stand SQLite's own `-wal` and `-shm`, one `-<role>.lock` for each role, and `-reserve`: eight megabytes
 that are freed when the disk is full, so that settling and deleting still work. Several processes may use one file.
 
 Events are kept as one compressed row for each append. A row that can't be read any more (a damaged disk) is logged
