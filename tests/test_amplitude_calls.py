@@ -535,12 +535,15 @@ def test_wrong_key_is_a_matter_of_settings(kind: str) -> None:
     assert SECRET not in outcome.reason.message
 
 
-def test_old_answer_to_a_wrong_key() -> None:
-    """The text `invalid api_key` is a refused key, whatever the status. AMP-HTTP-12."""
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(("kind", "path"), [("track", "/2/httpapi"), ("identify", "/identify")])
+def test_old_answer_to_a_wrong_key(kind: str, path: str, status: int) -> None:
+    """The text `invalid api_key` is a refused key, whatever the status, for all events and at once. AMP-HTTP-12."""
     simulator = AmplitudeSimulator()
-    simulator.script("/identify", [Answer(200, "invalid api_key")])
-    (outcome,) = deliver(simulator, [call("identify")])
-    assert outcome.reason.code == "credentials_refused"
+    simulator.script(path, [Answer(status, "invalid api_key")])
+    outcomes = deliver(simulator, numbered(kind, 3))
+    assert [outcome.reason.code for outcome in outcomes] == ["credentials_refused"] * 3
+    assert len(requests_to(simulator, path)) == 1
 
 
 @pytest.mark.parametrize("mode", ["all", "first"])

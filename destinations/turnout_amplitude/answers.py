@@ -21,9 +21,12 @@ _QUOTA_PAUSE = 3600.0
 def read_events(answer: Answer, count: int) -> list[Verdict]:
     """Judge each event: a 400 refuses those that it names, and the others go out again; one that names none splits.
 
-    A wrong key is a matter of the settings. A 429 that names events holds up their users only, else everything. A 403
-    refuses. A 200 counts with Amplitude's own body alone. Any other status is judged as everywhere.
+    A wrong key is a matter of the settings, also when the old text `invalid api_key` tells it, whatever the status.
+    A 429 that names events holds up their users only, else everything. A 403 refuses. A 200 counts with Amplitude's
+    own body alone. Any other status is judged as everywhere.
     """
+    if answer.body.lstrip().lower().startswith(b"invalid api"):
+        return [_setup(answer)] * count
     if answer.status == 400:
         return _bad_request(answer, count)
     if answer.status == 429:
@@ -61,7 +64,7 @@ def _bad_request(answer: Answer, count: int) -> list[Verdict]:
     body = answer.json()
     told = body if isinstance(body, Mapping) else {}
     error = str(told.get("error", ""))
-    if error.lower().startswith("invalid api key") or told.get("missing_field") == "api_key":
+    if error.lower().startswith(("invalid api key", "invalid api_key")) or told.get("missing_field") == "api_key":
         return [_setup(answer)] * count
     named = _named(told, count)
     if named:
