@@ -37,7 +37,11 @@ def amplitude(**given: Any) -> AmplitudeSimulator:
     simulator = AmplitudeSimulator(api_keys=["k-1"], secret_key="s-1", **{"clock": Clock(), **given})
     for hour in (7, 8, 9, 10):
         simulator.exports.add(f"2026-11-01T{hour:02}", [{"event_type": f"at {hour}", "user_id": f"user-{hour}"}])
-    members: list[Any] = ["user-1", {"user_id": 'user "2", quoted', "plan": "pro"}, {"user_id": "", "plan": "anonymous"}]
+    members: list[Any] = [
+        "user-1",
+        {"user_id": 'user "2", quoted', "plan": "pro"},
+        {"user_id": "", "plan": "anonymous"},
+    ]
     simulator.cohorts.put("9x4k2", "Frequent buyers", members)
     return simulator
 
