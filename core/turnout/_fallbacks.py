@@ -38,7 +38,9 @@ class Follower:
         for path in tracer.leaves:
             source, lost = tracer.sources[path], tracer.lost[path]
             taken = [one for one in tracer.reached.get(source, ()) if tracer.found[source, one].kind != CONDITION]
-            self.waiting.append(((path,), [one for one in taken if one in tracer.fields and _survives(one, lost)]))
+            ended = {one.rule for one, after in lost.items() if ends(one, after)}
+            left = [one for one in taken if one in tracer.fields and "" not in ended and one.rule not in ended]
+            self.waiting.append(((path,), [one for one in left if lost.get(one) is not UNSET]))
         seen: set[frozenset[Path]] = set()
         for gone, targets in self.waiting:  # it grows
             if targets and len(seen) < _MOST and frozenset(gone) not in seen:
@@ -109,9 +111,3 @@ def halved(paths: list[Path], moves: Callable[[list[Path]], bool]) -> Iterator[P
         middle = len(paths) // 2
         yield from halved(paths[:middle], moves)
         yield from halved(paths[middle:], moves)
-
-
-def _survives(target: Target, lost: dict[Target, Any]) -> bool:
-    """Return whether a place is still there after a deletion that moved these places."""
-    ended = any(ends(one, after) and one.rule in ("", target.rule) for one, after in lost.items())
-    return not ended and lost.get(target) is not UNSET
