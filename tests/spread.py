@@ -46,6 +46,7 @@ APART = (
     "test_contract.py",
     "test_contract_broken.py",
     "test_mutation.py",
+    "test_specs.py",
 )
 """Files with long tests that have no costly fixture in common."""
 
