@@ -357,7 +357,7 @@ def test_the_function_answers_success_with_200(amplitude: tuple[AmplitudeSimulat
     assert len(simulator.ledger) == 1  # one request for the batch
     assert function([WEBHOOK, QUOTED], None)["statusCode"] == 200
     assert function([], None)["statusCode"] == 200
-    assert function({"body": "{"}, None)["statusCode"] == 200
+    assert function({"body": "{"}, None)["statusCode"] == 400
     assert function("{", None)["statusCode"] == 400
 
 
@@ -383,6 +383,33 @@ def test_the_function_stops_before_its_deadline(amplitude: tuple[AmplitudeSimula
     assert (answer["statusCode"], json.loads(answer["body"])["sent"]) == (500, 4)
     assert function(batch, Deadline(60_000))["statusCode"] == 200
     assert len(simulator.events) == 6
+
+
+def test_the_function_breaks_off_what_takes_too_long(amplitude: tuple[AmplitudeSimulator, str]) -> None:
+    """A vendor that doesn't answer is left before the deadline, with 500; nothing counts twice then."""
+    simulator, url = amplitude
+    function = handler(sending(url), reserve_ms=3000)
+    simulator.fail(hang=True)
+    answer = function([WEBHOOK], Deadline(3001))
+    assert (answer["statusCode"], json.loads(answer["body"])["sent"]) == (500, 0)
+    assert function([WEBHOOK], Deadline(60_000))["statusCode"] == 200
+    assert len(simulator.events) == 1
+
+
+@pytest.mark.parametrize("body", ["%%", base64.b64encode(gzip.compress(b"[]")[:-9]).decode()], ids=["base64", "gzip"])
+def test_the_function_takes_no_body_that_it_can_not_read(body: str) -> None:
+    """Damage on the way is no success."""
+    function = handler(sending("http://127.0.0.1:9"))
+    assert function({"body": body, "isBase64Encoded": True}, None)["statusCode"] == 400
+
+
+@pytest.mark.parametrize(
+    "odd", [{"headers": ["s3cret-48"]}, {"headers": {"x-turnout-secret": "\ud800"}}, {"path": "/\ud800"}]
+)
+def test_the_function_refuses_odd_secrets(odd: dict[str, Any]) -> None:
+    """Whatever stands where a secret should: 401."""
+    function = handler(sending("http://127.0.0.1:9"), {"hook_secret": "s3cret-48"})
+    assert function({"body": "[]", **odd}, None)["statusCode"] == 401
 
 
 def test_the_function_knows_who_calls(amplitude: tuple[AmplitudeSimulator, str]) -> None:
@@ -430,6 +457,20 @@ def test_the_listener_never_blocks_and_never_raises(caplog: pytest.LogCaptureFix
         assert listener.flush(20)
     assert listener.failed == 6
     assert "could not be handed on: OSError: no disk" in caplog.text
+    listener.close()
+
+
+def test_the_listener_takes_whatever_was_evaluated_with(caplog: pytest.LogCaptureFixture) -> None:
+    """Attributes may be sets or objects, and are not read; an impression that is none of JSON harms no other."""
+    taken: list[Any] = []
+    listener = ImpressionListener(taken.extend, linger=3600.0)
+    listener.log_impression({"impression": LISTENER | {"key": "guest-61"}, "attributes": {"roles": {"a", "b"}}})
+    listener.log_impression({"impression": LISTENER | {"key": {"guest-62"}}, "attributes": None})
+    listener.log_impression({"impression": LISTENER | {"key": "guest-63"}, "attributes": {7: object()}})
+    with caplog.at_level(logging.WARNING):
+        assert listener.flush(20)
+    assert [one["userId"] for one in taken] == ["guest-61", "guest-63"]
+    assert "An impression can't be read" in caplog.text
     listener.close()
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from turnout import Code, Refusal, decoded, unpacked
 
-__all__ = ["Impression", "impressions", "plain"]
+__all__ = ["Impression", "impressions"]
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "key": ("key", "keyName", "matching_key", "matchingKey", "k"),
@@ -56,44 +56,60 @@ class Impression(msgspec.Struct, frozen=True):
     properties: dict[str, Any] | None = None
 
 
-def plain(payload: Any) -> Any:
-    """Return a payload as plain JSON values, also one that holds the named tuples of the Python SDK.
+def impressions(payload: Any) -> Iterator[Impression | Refusal]:
+    """Yield the impressions of a payload in whatever shape they came, and a `Refusal` for each that is broken.
 
-    Raises `Refusal` when it is no JSON, or badly packed.
+    Shapes: a list or a single one, an envelope of an API gateway (`{"body": …}`), what a listener gets
+    (`{"impression": …}`, also with the named tuples of the Python SDK), and a bulk post, in which those of one flag
+    stand together. Raises `Refusal` when the payload is no JSON, or badly packed.
     """
-    if isinstance(payload, bytes | str):
-        return decoded(payload)
-    return decoded(_named(payload))
+    try:
+        values = decoded(payload if isinstance(payload, bytes | str) else _named(payload))
+    except Refusal:
+        if not isinstance(payload, list):
+            raise
+        yield from _each(payload)
+    else:
+        yield from _found(values)
+
+
+def _each(payload: list[Any]) -> Iterator[Impression | Refusal]:
+    """Yield the same of a list of Python values of which some are none of JSON: their neighbours go on."""
+    for index, one in enumerate(payload):
+        try:
+            values = decoded([_named(one)])
+        except Refusal as refusal:
+            yield Refusal(refusal.reason.code, refusal.reason.message, f"/{index}")
+        else:
+            yield from _found(values[0], f"/{index}")
 
 
 def _named(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return value._asdict()
     if isinstance(value, Mapping):
-        return {key: _named(inner) for key, inner in value.items()}
+        # The attributes of an evaluation are not read, and may be anything: sets, objects.
+        left_out = "attributes" if "impression" in value else None
+        return {key: _named(inner) for key, inner in value.items() if key != left_out}
     return [_named(inner) for inner in value] if isinstance(value, list) else value
 
 
-def impressions(payload: Any, path: str = "") -> Iterator[Impression | Refusal]:
-    """Yield the impressions of plain JSON values in whatever shape they came, and a `Refusal` for each that is broken.
-
-    Shapes: a list or a single one, an envelope of an API gateway (`{"body": …}`), what a listener gets
-    (`{"impression": …}`), and a bulk post, in which those of one flag stand together.
-    """
+def _found(payload: Any, path: str = "") -> Iterator[Impression | Refusal]:
+    """Yield the impressions of plain JSON values."""
     if isinstance(payload, list):
         for index, one in enumerate(payload):
-            yield from impressions(one, f"{path}/{index}")
+            yield from _found(one, f"{path}/{index}")
     elif not isinstance(payload, dict):
         yield Refusal(Code.BAD_REQUEST, "An impression must be an object.", path)
     elif "body" in payload and not _value(payload, "treatment"):
         yield from _enveloped(payload, path)
     elif isinstance(payload.get("impression"), dict):
-        yield from impressions({**_outer(payload), **payload["impression"]}, path)
+        yield from _found({**_outer(payload), **payload["impression"]}, path)
     elif (inside := next((name for name in _INSIDE if isinstance(payload.get(name), list)), None)) is not None:
         outer = {name: value for name, value in payload.items() if name != inside}
         for index, one in enumerate(payload[inside]):
             both = {**outer, **one} if isinstance(one, dict) else one
-            yield from impressions(both, f"{path}/{inside}/{index}")
+            yield from _found(both, f"{path}/{inside}/{index}")
     else:
         yield _impression(payload, path)
 
@@ -115,7 +131,7 @@ def _enveloped(envelope: dict[str, Any], path: str) -> Iterator[Impression | Ref
     except Refusal as refusal:
         yield Refusal(refusal.reason.code, refusal.reason.message, f"{path}/body")
     else:
-        yield from impressions(body, f"{path}/body")
+        yield from _found(body, f"{path}/body")
 
 
 def _impression(found: dict[str, Any], path: str) -> Impression | Refusal:

@@ -17,7 +17,7 @@ from marshmallow import ValidationError, validates
 
 from turnout import Found, Payload, Refusal, Source, SourceSettings
 from turnout.settings import choice, flag, mapping, names, text
-from turnout_sources._impressions import Impression, impressions, plain
+from turnout_sources._impressions import Impression, impressions
 
 __all__ = ["SplitImpressions", "SplitImpressionsSettings"]
 
@@ -71,7 +71,7 @@ class SplitImpressions(Source):
     def read(self, payload: Payload) -> Iterator[Found]:
         """Yield the events of a payload in any of the shapes that impressions have, and what is broken in it."""
         wanted: list[tuple[Impression, str]] = []
-        for found in impressions(plain(payload)):
+        for found in impressions(payload):
             if isinstance(found, Refusal):
                 yield found
             elif self._wants(found):

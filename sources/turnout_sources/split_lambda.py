@@ -5,18 +5,21 @@
     lambda_handler = handler(Dispatcher([amplitude]), {"send_as": "identify", "hook_secret": os.environ["SECRET"]})
 
 It answers 200 when every event has come to its end, and 500 when something has to be sent again: Split repeats the
-whole batch then, and what was delivered is known by its ids. It begins nothing that it may not finish in time.
+whole batch then, and what was delivered is known by its ids. What can't be read at all gets 400. It begins nothing that
+it may not finish in time, and breaks off what takes longer than it has.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import isinf
 from typing import Any
 
-from turnout import Dispatcher, Outcome, Refusal
+from turnout import Dispatcher, Outcome, Refusal, Settled
 from turnout_sources._handing import again
 from turnout_sources.split_impressions import SplitImpressions
 
@@ -33,7 +36,7 @@ def handler(
 
     `settings` are those of the source `split_impressions`; with a `hook_secret` in them, a request has to carry it as
     the last part of its path or in the header `x-turnout-secret`. Events go out `batch` at a time; when less than
-    `reserve_ms` are left, the rest is left to the next try.
+    `reserve_ms` are left, the rest is left to the next try, and so is what is still under way at half of that.
     """
     source = SplitImpressions(settings or {}, id="split_impressions")
     secret = source.config.hook_secret
@@ -49,11 +52,16 @@ def handler(
         events = [one for one in found if not isinstance(one, Refusal)]
         for one in refused:
             _logger.warning("An impression can't be read: %s (%s)", one, one.reason.path)
+        if not events and refused and refused[0].reason.path in ("", "/body"):
+            return _answer(400, {"code": refused[0].reason.code, "message": refused[0].reason.message})
         counts = {"events": len(events), "refused": len(refused), "sent": 0, "failed": 0}
         for first in range(0, len(events), batch):
-            if _left_ms(context) < reserve_ms:
+            left = _left_ms(context)
+            if left < reserve_ms:
                 return _answer(500, {**counts, "message": "There was no time for the rest."})
-            outcomes = dispatcher.send(events[first : first + batch])
+            outcomes = _sent(dispatcher, events[first : first + batch], (left - reserve_ms / 2) / 1000)
+            if outcomes is None:
+                return _answer(500, {**counts, "message": "There was no time to wait for an answer."})
             good = sum(outcome.outcome in _ENDED for outcome in outcomes)
             counts["sent"] += good
             counts["failed"] += len(outcomes) - good
@@ -64,6 +72,19 @@ def handler(
     return lambda_handler
 
 
+def _sent(dispatcher: Dispatcher, events: Sequence[Mapping[str, Any]], seconds: float) -> list[Settled] | None:
+    """Deliver events and return their outcomes, None when that is not done within so many seconds."""
+
+    async def send() -> list[Settled]:
+        async with asyncio.timeout(None if isinf(seconds) else seconds):
+            return await dispatcher.send_async(events)
+
+    try:
+        return asyncio.run(send())
+    except TimeoutError:
+        return None
+
+
 def _left_ms(context: Any) -> float:
     left = getattr(context, "get_remaining_time_in_millis", None)
     return float(left()) if callable(left) else float("inf")
@@ -72,12 +93,17 @@ def _left_ms(context: Any) -> float:
 def _knows(event: Any, secret: str) -> bool:
     if not isinstance(event, Mapping):
         return False
-    headers = event.get("headers") or {}
-    given = next((str(value) for name, value in headers.items() if str(name).lower() == "x-turnout-secret"), "")
+    headers = event.get("headers")
+    named = headers.items() if isinstance(headers, Mapping) else ()
+    given = next((str(value) for name, value in named if str(name).lower() == "x-turnout-secret"), "")
     path = str(event.get("rawPath") or event.get("path") or "")
     last = path.rstrip("/").rpartition("/")[2]
-    wanted = secret.encode()
-    return hmac.compare_digest(given.encode(), wanted) | hmac.compare_digest(last.encode(), wanted)
+    # Both are compared, so that it takes as long whichever is wrong.
+    return hmac.compare_digest(_bytes(given), _bytes(secret)) | hmac.compare_digest(_bytes(last), _bytes(secret))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _answer(status: int, told: Mapping[str, Any]) -> dict[str, Any]:
