@@ -28,6 +28,7 @@ from turnout import (
     rule,
 )
 from turnout.settings import choice
+from turnout_amplitude import Amplitude
 
 HALF_AN_HOUR = 30 * 60 * 1000
 LIBRARIES = {"browser": "analytics.js", "ios": "analytics-ios", "android": "analytics-android", "server": "other"}
@@ -141,6 +142,17 @@ def test_an_event_that_the_gate_keeps_away_leaves_nothing_behind() -> None:
     kept_away = Normaliser().event({**event(0).to_dict(), "integrations": {"Keeper": False}})
     assert dispatcher.plan(kept_away, inputs)[0].outcome.value == "dropped"
     assert known(dispatcher, event(1), inputs)[1] is True
+
+
+def test_an_event_that_cannot_be_mapped_leaves_nothing_behind() -> None:
+    """Nothing of it was sent, so the next event begins the session."""
+    inputs, dispatcher = Inputs(), Dispatcher([Amplitude({"api_key": "k-1", "connection_mode": "device"})])
+    library = {"library": {"name": "analytics.js"}}
+    visit = {"type": "track", "anonymousId": "a-1", "context": library, "timestamp": "2026-03-02T06:00:00Z"}
+    assert dispatcher.plan({**visit, "event": "[Amplitude] Revenue"}, inputs)[0].outcome.value == "invalid"
+    assert inputs.to_dict()["destinations"]["amplitude"]["sessions"] == {}
+    assert dispatcher.plan({**visit, "event": "Seat Booked"}, inputs)[0].outcome.value == "planned"
+    assert [*inputs.to_dict()["destinations"]["amplitude"]["sessions"]] == ["a-1"]
 
 
 def test_the_provider_is_asked_once_for_each_device() -> None:

@@ -30,7 +30,7 @@ from turnout.endpoint import BoundEndpoint, Item
 from turnout.errors import ConfigError, Refusal
 from turnout.inputs import Inputs
 from turnout.lineage import CONDITION, Edge, Lineage, Remedy, trace
-from turnout.mapping import gate, showable
+from turnout.mapping import map_on, quietly, showable
 from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Plan, reason_dict
 from turnout.reasons import Outcome, Reason
@@ -178,8 +178,9 @@ def explain(
     except Refusal as refusal:
         return _of_refused(destination, event, refusal, normaliser)
     carried = None
-    if destination.carries and gate(destination.name, accepted) is None:
-        carried = (Inputs() if inputs is None else inputs).carry(destination, accepted)
+    if destination.carries:
+        with quietly():
+            carried = map_on(destination, accepted, Inputs() if inputs is None else inputs).carried
     return _of_trial(Trial(destination, told(accepted), accepted.received_at, accepted.message_id, carried))
 
 

@@ -86,7 +86,7 @@ class Inputs:
         self._changed: dict[str, dict[str, Any]] = {}
 
     def carry(self, destination: Destination, event: Event, provider: DeviceIds | None = None) -> Carried:
-        """Return what `destination` may know when it maps `event`, and remember the event.
+        """Return what `destination` may know when it maps `event`; `remember` keeps the event once it is mapped.
 
         Raises `ProviderError` when the provider fails.
         """
@@ -98,16 +98,23 @@ class Inputs:
         device = destination.device_of(event, Carried(device_id))
         if device is None:
             return Carried(device_id)
-        before = kept.sessions.pop(device, None)
-        now = event.timestamp_ms
-        new = before is None or now - before.last > destination.session_gap_ms
-        start = now if before is None or new else before.start
+        before, now = kept.sessions.get(device), event.timestamp_ms
+        if before is None or now - before.last > destination.session_gap_ms:
+            return Carried(device_id, True, now)
+        return Carried(device_id, False, before.start)
+
+    def remember(self, destination: Destination, event: Event, carried: Carried) -> None:
+        """Let an event count as one of its device's session; `carried` is what `carry` returned for it."""
+        device = destination.device_of(event, carried)
+        if device is None:
+            return
+        kept, changed = self._kept[destination.id], self._changed.get(destination.id)
+        before, now = kept.sessions.pop(device, None), event.timestamp_ms
         last = now if before is None else max(now, before.last)  # an event that comes late ends no session
-        kept.sessions[device] = _Session(start, last)
+        kept.sessions[device] = _Session(carried.session_start_ms, last)
         if changed is not None:
-            changed[_SESSION + device] = [start, last]
+            changed[_SESSION + device] = [carried.session_start_ms, last]
         self._bound(kept.sessions, _SESSION, changed)
-        return Carried(device_id, new, start)
 
     def _device_id(
         self,

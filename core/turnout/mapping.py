@@ -103,7 +103,7 @@ def map_event(destination: Destination, event: Event, carried: Carried | None = 
 def map_on(destination: Destination, event: Event, inputs: Inputs, provider: DeviceIds | None = None) -> Plan:
     """Return the plan for one event, with what earlier events left in `inputs`, where this one is remembered.
 
-    An event that the gate keeps away leaves nothing behind.
+    An event that the gate keeps away leaves nothing behind, nor does one that can't be mapped.
     """
     if not destination.carries or gate(destination.name, event):
         return map_event(destination, event)
@@ -113,7 +113,10 @@ def map_on(destination: Destination, event: Event, inputs: Inputs, provider: Dev
         _logger.error("%s", error)
         plan = Plan(event.message_id, destination.id, Outcome.FAILED, None, [], "", event, destination)
         return _without_items(plan, Outcome.FAILED, error.reason)
-    return map_event(destination, event, carried)
+    plan = map_event(destination, event, carried)
+    if plan.outcome is _PLANNED or plan.outcome is Outcome.DROPPED:
+        inputs.remember(destination, event, carried)
+    return plan
 
 
 def rebound(plan: Plan, destination: Destination) -> Plan:
