@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as Xml
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from turnout.checking import Status, Suite, check, find, prepared
 from turnout.cli import main
 from turnout.errors import ConfigError, TurnoutError
 
+NOBODY = 65534
 Run = Callable[..., Result]
 EVENT = {
     "type": "track",
@@ -260,6 +263,25 @@ def test_k_keeps_the_cases_with_a_text_in_their_path(run: Run, folder: Path) -> 
     assert "order_split" in result.stdout
     assert "page.json" not in result.stdout
     assert "1 case left out (-k)." in result.stdout
+
+
+def test_a_folder_that_can_not_be_read_is_named() -> None:
+    """The cases in it are not left out in silence. Not in pytest's folders, which only their owner may enter."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o755)
+    closed = place / "cases"
+    closed.mkdir(mode=0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        with pytest.raises(ConfigError, match="cases: can't be read: Permission denied"):
+            find([closed])
+    finally:
+        if root:
+            os.seteuid(0)
+        closed.chmod(0o755)
+        shutil.rmtree(place)
 
 
 def test_fail_fast_ends_with_the_first_that_is_not_good(run: Run, folder: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, name: str) -> None:
         ({"destinations": {"a": {"plugin": "amplitude"}}}, ("api_key",)),
         ({"gateway": {"prot": 8080}}, ("prot", "Did you mean 'port'?")),
         ({"gateway": {"port": 65_536}}, ("port",)),
-        ({"gateway": {"host": "192.0.2.1"}}, ("Can't listen on 192.0.2.1", "Choose another")),
+        ({"gateway": {"host": "192.0.2.1"}}, ("Can't listen on 192.0.2.1", "Choose an address")),
         ({"sources": {"a": {"write_key": "k-1"}, "b": {"write_key": "k-1"}}}, ("'a' and 'b'", "same write_key")),
         ({"sources": {"a": {"write_key": ""}}}, ("write_key",)),
         ({"sources": {"web": {"write_key": WEB, "destinations": ["amplitud"]}}}, ("Did you mean 'amplitude'?",)),

@@ -382,6 +382,13 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "no" / "log.db").endswith(f"the folder {tmp_path / 'no'} isn't there. Make it first.")
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    """As one sentence, like every other."""
+    told = refusal(tmp_path / name)
+    assert "no file can be called so. Give another path." in told or "can't be opened" in told
+
+
 @pytest.mark.parametrize("content", [b"garbage " * 1_000, b"x", b"SQLite format 3\x00" + b"\xff" * 4_000])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, content: bytes) -> None:
     """It could be a file of another program, or a log whose beginning was overwritten."""
@@ -439,6 +446,12 @@ def test_a_file_that_may_not_be_written_is_refused(ordinary: Path) -> None:
     SqliteLog(path).close()
     path.chmod(0o444)
     assert refusal(path).startswith(f"{path}: can't be written. Make the file and its folder writable for this user (")
+
+
+def test_a_folder_that_may_not_be_read_is_named(ordinary: Path) -> None:
+    """It may have a log in it."""
+    ordinary.chmod(0)
+    assert refusal(ordinary / "log.db").startswith(f"{ordinary / 'log.db'}: can't be opened. Make the file and its")
 
 
 def test_a_file_that_may_not_be_read_is_refused(ordinary: Path) -> None:

@@ -62,8 +62,10 @@ class Group(click.Group):
             click.echo(error.ctx.get_help() if error.ctx else error.format_message())
             sys.exit(0)
         except click.UsageError as error:
+            message = error.format_message()
+            message += "" if message.endswith((".", "?")) else "."
             help_ = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
-            Mistake(error.format_message() + help_).show()
+            Mistake(message + help_).show()
             sys.exit(2)
         except click.ClickException as error:
             error.show()
@@ -71,7 +73,7 @@ class Group(click.Group):
         except (click.Abort, KeyboardInterrupt):
             sys.exit(130)
         except OSError as error:
-            Mistake(f"The output can't be written: {error.strerror}.").show()
+            Mistake(_place(error)).show()
             _give_up_output()
             sys.exit(2)
         sys.exit(code if isinstance(code, int) else 0)
@@ -90,6 +92,13 @@ class Group(click.Group):
         except click.UsageError as error:
             hint = did_you_mean(args[0], self.list_commands(ctx)) if args else ""
             raise click.UsageError(f"{error.message}{hint}", ctx) from None
+
+
+def _place(error: OSError) -> str:
+    """Return the sentence for what the system refused: a path is named, and the output has none."""
+    if error.filename is None:
+        return f"The output can't be written: {error.strerror}."
+    return f"{os.fsdecode(error.filename)}: can't be used: {error.strerror}. Check the path, and who may use it."
 
 
 def _give_up_output() -> None:

@@ -91,10 +91,15 @@ class Damaged(LogError):
 
 def check_place(path: Path) -> None:
     """Raise `LogError` where no log can be: in a folder's place, in no folder, in the place of another file."""
-    if path.is_dir():
-        raise LogError(f"{path}: is a folder. Give the path of a file, such as {path / 'turnout.db'}.")
-    if not path.parent.is_dir():
-        raise LogError(f"{path}: the folder {path.parent} isn't there. Make it first.")
+    if "\0" in str(path):
+        raise LogError(f"{str(path)!r}: no file can be called so. Give another path.")
+    try:
+        if path.is_dir():
+            raise LogError(f"{path}: is a folder. Give the path of a file, such as {path / 'turnout.db'}.")
+        if not path.parent.is_dir():
+            raise LogError(f"{path}: the folder {path.parent} isn't there. Make it first.")
+    except OSError as error:
+        raise LogError(f"{path}: {_FIXES[sqlite3.SQLITE_CANTOPEN]} ({error.strerror}).") from None
     # SQLite takes a very short file for an empty one, and would write over it. But a power cut while a log is made may
     # leave a file whose beginning is missing, and the journal with which SQLite empties it.
     if _begins(path) not in (b"", _HEADER) and not _begins(Path(f"{path}-journal")).startswith(_JOURNAL):

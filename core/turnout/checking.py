@@ -162,9 +162,13 @@ def _with_snapshots(place: Path) -> Iterator[Path]:
 
 
 def _walk(place: Path) -> Iterator[tuple[Path, list[str]]]:
-    for folder, inner, names in os.walk(place):
+    for folder, inner, names in os.walk(place, onerror=_unreadable):
         inner[:] = sorted(name for name in inner if not _is_left_out(Path(folder, name)))
         yield Path(folder), names
+
+
+def _unreadable(error: OSError) -> None:
+    raise ConfigError(f"{error.filename}: can't be read: {error.strerror}.") from None
 
 
 def _is_left_out(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -18,7 +19,16 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigError(f"Can't listen on {host}, port {port}: {why}. Choose another port.") from None
+        raise ConfigError(f"Can't listen on {host}, port {port}: {_fault(error)}.") from None
     name = f"[{host}]" if ":" in host else host
     return listener, f"http://{name}:{listener.getsockname()[1]}"
+
+
+def _fault(error: OSError) -> str:
+    """Return why there is none, and which of the two has to be another."""
+    number = error.errno or 0
+    if number > 0 and number != errno.EADDRNOTAVAIL:
+        return f"{os.strerror(number)}. Choose another port"
+    # Below zero is what the search for a host's address has said; behind it stands which one, which is said already.
+    why = os.strerror(number) if number > 0 else str(error.strerror).partition(" (while")[0]
+    return f"{why}. Choose an address of this machine"
