@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+from marshmallow import ValidationError, validates
+
 from turnout.settings import Section, flag, integer, names, number, text
 
 __all__ = ["GatewaySettings", "HttpSourceSettings"]
+
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+", re.IGNORECASE)
 
 
 class GatewaySettings(Section):
@@ -41,6 +48,20 @@ class GatewaySettings(Section):
         "The addresses of proxies whose X-Forwarded-For names the sender; `*`: any.", default=["127.0.0.1"]
     )
 
+    @validates("allowed_origins")
+    def _check_origins(self, value: list[str], **_: Any) -> None:
+        for one in value:
+            if not _ORIGIN.fullmatch(one):
+                form = "web sites such as 'https://acme.example', without a path or a slash behind them"
+                raise ValidationError(f"must be a list of {form}; {one!r} is none.")
+
+    @validates("trusted_proxies")
+    def _check_proxies(self, value: list[str], **_: Any) -> None:
+        for one in value:
+            if one != "*" and not _is_network(one):
+                form = "addresses such as '192.0.2.1' or '192.0.2.0/24'"
+                raise ValidationError(f"must be a list of {form}; {one!r} is none.")
+
 
 class HttpSourceSettings(Section):
     """A table `[sources.<id>]`: who may send to the gateway, and where its events go."""
@@ -52,3 +73,18 @@ class HttpSourceSettings(Section):
     )
     allow_delete = flag("Take `delete` calls. Off, since the write keys of browsers are public.")
     client_ip = flag("Add the sender's IPv4 address to events of browsers and phones as `context.ip`.", default=True)
+
+    @validates("write_key")
+    def _check_key(self, value: str, **_: Any) -> None:
+        if ":" in value:
+            raise ValidationError("must not have a colon: libraries send it as a user name, which ends there.")
+
+
+def _is_network(text: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
