@@ -10,10 +10,15 @@ from turnout.errors import Refusal
 from turnout.event import Event
 from turnout.log import Accepted, Log
 from turnout.plan import Judgement
+from turnout.reasons import Code
 
 __all__ = ["Feed"]
 
 _KEPT = 4
+_LOST = (
+    "The log is damaged where this event was, and it can't be read any more. "
+    "Restore the log from a copy, or let the sender repeat the event."
+)
 
 
 class Feed:
@@ -71,7 +76,7 @@ class Feed:
         found = self._decoded.get(accepted.position)
         if found is None:
             try:
-                found = self._normalise(accepted.data)
+                found = self._normalise(accepted.data) if accepted.data else Refusal(Code.BAD_REQUEST, _LOST)
             except Refusal as refusal:
                 found = refusal
             if self._shared:
