@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,6 +111,27 @@ def test_each_way_that_a_rule_can_end_has_its_outcome(
     plans = bench.dispatcher().plan(call("m-1", **given))
     assert outcome(plans) == expected
     assert plans[0].requests == []
+
+
+@pytest.mark.parametrize(
+    "value", [{1, 2}, b"bytes", object(), {5j: 1}, "\ud800"], ids=lambda value: type(value).__name__
+)
+def test_an_item_that_is_not_json_is_a_bad_result(call: Make, value: Any) -> None:
+    """The reason has the place in the item."""
+
+    class Odd(Destination):
+        name = "Odd"
+        events = Endpoint("POST", "https://odd.example/", body=json_body(ITEMS))
+
+        @rule("track")
+        def tracked(self, event: Event) -> Iterator[Item]:
+            """Makes what JSON can't say."""
+            yield self.events.item({"size": 3, "odd": value})
+
+    (plan,) = Dispatcher([Odd({}, id="odd")]).plan(call("m-1"))
+    assert outcome([plan]) == ("failed", "plugin_bad_result")
+    assert "rule 'tracked' of destination 'odd'" in plan.reason.message
+    assert "(/odd" in plan.reason.message
 
 
 def test_what_ran_before_a_rule_raised_is_not_sent(bench: Any, call: Make) -> None:

@@ -17,6 +17,7 @@ from turnout.errors import Refusal
 from turnout.reasons import Code
 
 __all__ = [
+    "NotJsonError",
     "Object",
     "article",
     "compact",
@@ -45,8 +46,15 @@ dumps = orjson.dumps
 """The quick encoder; a TypeError means that `encode` has to look at the value."""
 
 
+class NotJsonError(TypeError):
+    """A Python value that JSON can't say."""
+
+
 def encode(value: Any) -> bytes:
-    """Return a value as compact JSON: orjson is quicker, msgspec writes integers of any size."""
+    """Return a value as compact JSON: orjson is quicker, msgspec writes integers of any size.
+
+    Raises `NotJsonError`, a TypeError, that names the place.
+    """
     try:
         return dumps(value)
     except TypeError:
@@ -54,7 +62,7 @@ def encode(value: Any) -> bytes:
     try:
         return compact(strict(value))
     except Refusal as refusal:
-        raise TypeError(f"{refusal}{f' ({refusal.reason.path})' if refusal.reason.path else ''}") from None
+        raise NotJsonError(f"{refusal}{f' ({refusal.reason.path})' if refusal.reason.path else ''}") from None
 
 
 _decode = msgspec.json.Decoder().decode

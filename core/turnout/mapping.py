@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from turnout._json import NotJsonError
 from turnout.destination import Destination, Rule, declared_rules, origin
 from turnout.endpoint import Item
 from turnout.errors import Drop, Refusal
@@ -221,11 +222,11 @@ def _switched_off(rules: Iterable[Rule]) -> str | None:
 
 def _blame(destination: Destination, rule: str, error: BaseException) -> Reason:
     where = f"rule '{rule}'" if rule else "prepare()"
-    kind = "TypeError" if isinstance(error, _BadResult) else type(error).__name__
+    bad = isinstance(error, _BadResult | NotJsonError)
+    kind = "TypeError" if bad else type(error).__name__
     text = redact(f"{kind}: {error}", destination.config.secret_values)
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate would break whatever writes the reason
     message = f"{where} of destination '{destination.id}' ({origin(type(destination))}) raised {text}"
     if not _quiet.get():
         _logger.error("%s", message)
-    bad = isinstance(error, _BadResult)
     return Reason(Code.PLUGIN_BAD_RESULT if bad else Code.PLUGIN_RAISED, message)
