@@ -243,6 +243,14 @@ def test_plan_holds_its_memory_flat(home: Path, widget: Path, array: bool) -> No
         (["send", "in.jsonl"], "Name a configuration with --config, or a plugin with -d."),
         (["send", "-d", "widget", "--settings", "settings.json", "nothing.jsonl"], "there is no such file"),
         (["validate", "nothing.jsonl"], "nothing.jsonl: there is no such file."),
+        (
+            ["plan", "-d", "widget", "--settings", "nan.json"],
+            "nan.json: is not JSON: it has no NaN. Write a number, or",
+        ),
+        (["plan", "-d", "widget", "--settings", "huge.json"], "huge.json: /size: A number is out of range"),
+        (["log", "status", "--log", "x" * 300], "x: can't be used: File name too long. Check the path, and who may"),
+        (["serve"], "turnout.toml: there is no such file. Write it, or name another one;"),
+        (["validate", "one", "two"], "unexpected extra argument (two). Try '"),
         (["simulate", "amplitud"], "There is no simulator plugin 'amplitud'. Did you mean 'amplitude'?"),
         (["simulate", "amplitude", "--port", "99999"], "99999"),
         (["simluate"], "No such command 'simluate'"),
@@ -257,6 +265,8 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_2(run: Run, home: Path, a
             encoding="utf-8",
         )
     (home / "broken.toml").write_text("[destinations", encoding="utf-8")
+    (home / "nan.json").write_text('{"size": NaN}', encoding="utf-8")
+    (home / "huge.json").write_text('{"size": 1e999}', encoding="utf-8")
     result = run(*args, given=b"")
     if args[:3] == ["plan", "-d", "wigdet"]:
         message = "there is no destination 'wigdet'"

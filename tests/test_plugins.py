@@ -188,6 +188,12 @@ def test_two_distributions_with_one_name_are_refused(install: Install) -> None:
     )
 
 
+def test_of_turnout_and_another_the_other_is_to_go(install: Install) -> None:
+    """Whichever is listed first."""
+    install("acme-a", "1.0", "[turnout.destinations]\namplitude = acme_a:A\n")
+    assert problem("amplitude").endswith("Uninstall one of them, as in: pip uninstall acme-a")
+
+
 def test_the_first_version_on_the_path_is_the_one(install: Install, tmp_path: Path) -> None:
     """The same distribution further down sys.path is not a rival, it is not there at all."""
     install("acme-plugin", "2.0", "[turnout.destinations]\nacme = acme_two:A\n")

@@ -165,7 +165,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"threshold": "3"}, "Setting 'threshold' must be a whole number from 1 to 99, not '3'."),
     ({"threshold": 3.0}, "Setting 'threshold' must be a whole number from 1 to 99, not 3.0."),
     ({"threshold": 0}, "Setting 'threshold' must be a whole number from 1 to 99, not 0."),
-    ({"threshold": 10**5000}, "Setting 'threshold' must be a whole number from 1 to 99, not a number."),
+    (
+        {"threshold": 10**5000},
+        "Setting 'threshold' must be a whole number from 1 to 99, not a number of more than 20 digits.",
+    ),
     ({"ratio": float("nan")}, "Setting 'ratio' must be a number from 0.0 to 1.0, not nan."),
     ({"ratio": float("inf")}, "Setting 'ratio' must be a number from 0.0 to 1.0, not inf."),
     ({"ratio": False}, "Setting 'ratio' must be a number from 0.0 to 1.0, not false."),
@@ -264,10 +267,12 @@ def test_what_a_variable_held_is_never_shown() -> None:
         assert KEY not in sentence
 
 
-def test_a_variable_inside_a_secret_is_refused() -> None:
-    """`Bearer ${NAME}` would be sent as it stands; in a text that is not secret it may be meant."""
-    assert problem({"api_key": "Bearer ${NAME}"}) == (
-        "Setting 'api_key' must be \"${NAME}\" alone, without other text, to be read from the environment."
+@pytest.mark.parametrize("text", ["Bearer ${NAME}", "${API-KEY}", "${API KEY}", "${1}", "${}"])
+def test_a_variable_inside_a_secret_is_refused(text: str) -> None:
+    """It would be sent as it stands, as would a misspelt one; in a text that is not secret it may be meant."""
+    assert problem({"api_key": text}) == (
+        "Setting 'api_key' must be \"${NAME}\" alone, without other text, to be read from the environment; "
+        "a name has letters (A to Z), digits and '_'."
     )
     assert configure(group_value="a ${NAME}").group_value == "a ${NAME}"
 

@@ -34,7 +34,7 @@ __all__ = [
 
 T = TypeVar("T")
 _ADDRESS = re.compile(r"https?://[!-~]+", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$\{\w+\}", re.ASCII)
+_VARIABLE = re.compile(r"\$\{[^{}]*\}")
 
 
 class Options(TypedDict, total=False):
@@ -302,7 +302,9 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return repr(value if len(value) <= 60 else value[:57] + "...")
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**20):
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    if isinstance(value, int | float):
         return str(value)
     return _kind(value)
 
@@ -340,7 +342,8 @@ def _check_secret(value: str) -> None:
     if any(character < " " or character == "\x7f" for character in value):
         raise ValidationError("must not have control characters, such as a line end after the key.")
     if not isinstance(value, FromEnvironment) and _VARIABLE.search(value):
-        raise ValidationError('must be "${NAME}" alone, without other text, to be read from the environment.')
+        alone = 'must be "${NAME}" alone, without other text, to be read from the environment'
+        raise ValidationError(f"{alone}; a name has letters (A to Z), digits and '_'.")
 
 
 def _check_name(field: _Names, index: int, item: object) -> None:

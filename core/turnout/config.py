@@ -264,7 +264,8 @@ def _read(path: Path) -> dict[str, Any]:
         # Editors on Windows put a byte order mark in front.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file.") from None
+        advice = "Write it, or name another one; docs/reference/configuration.md shows what stands in it"
+        raise ConfigError(f"{path}: there is no such file. {advice}.") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:

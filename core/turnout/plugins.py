@@ -229,7 +229,8 @@ def _rivals(plugins: list[Plugin]) -> str | None:
         return None
     first = plugins[0]
     owners = " and ".join(f"{plugin.distribution} {plugin.version} ({plugin.value})" for plugin in plugins)
-    advice = f"Uninstall one of them, as in: pip uninstall {plugins[-1].distribution}"
+    spare = next((plugin for plugin in reversed(plugins) if plugin.distribution != "turnout"), first)
+    advice = f"Uninstall one of them, as in: pip uninstall {spare.distribution}"
     return f"The {_kind(first.group)} '{first.name}' is offered more than once, by {owners}. {advice}"
 
 

@@ -47,7 +47,8 @@ def load_object(path: Path, what: str, *, comments: bool = False) -> dict[str, A
         key, place = json.dumps(error.key), _second(raw.decode(), error.key)
         raise ConfigError(f"{path}: the key {key} stands twice in one object{place}. Keep one of them.") from None
     except Refusal as error:
-        raise ConfigError(f"{path}: {_located(raw, str(error))}") from None
+        place = f"{error.reason.path}: " if error.reason.path else ""
+        raise ConfigError(f"{path}: {place}{_located(raw, str(error))}") from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: the {what} must be a JSON object.")
     return loaded
@@ -118,9 +119,19 @@ def _second(text: str, key: str) -> str:
 def _located(raw: bytes, message: str) -> str:
     """Return the message with line and column where the standard library can tell them."""
     try:
-        json.loads(raw)
+        json.loads(raw, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         return f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+    except _ConstantError as error:
+        return f"is not JSON: it has no {error}. Write a number, or a text."
     except (ValueError, RecursionError):
         pass
     return message
+
+
+class _ConstantError(ValueError):
+    pass
+
+
+def _no_constant(name: str) -> None:
+    raise _ConstantError(name)
