@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from turnout.cli import main
 from turnout.config import DeliverSettings, LogSettings
 from turnout.deadletters import called, line, purge, replay, secrets, when
 from turnout.deliver import Delivery
+from turnout.errors import ConfigError
 from turnout.log import DeadLetter, DeadQuery, Entries, Log, LogError, Settlement, StoredItem
-from turnout.logstatus import status
+from turnout.logstatus import forget, left, status
 from turnout.reading import Record
 from turnout.reasons import Code, Outcome, Reason
 from turnout.replaying import feed, rewind
@@ -514,6 +516,33 @@ def test_feeding_needs_the_role_and_looking_does_not(log: SqliteLog, call: Make)
         acceptor.log.close()
 
 
+def test_a_forgotten_destination_keeps_no_events_in_the_log(log: SqliteLog, call: Make) -> None:
+    """Its dead letters stay; a dry run changes nothing."""
+    filled(log, 1000, 2000)
+    bury(log, letter(call("m-1")))
+    log.register("other")
+    log.settle("other", Settlement(position=4, counts={(Outcome.DELIVERED, None): 4}))
+    assert left(log, ["other"]) == ["acme"]
+    assert log.retain(age_ms=0, now_ms=9000) == 0
+    dry = forget(log, "acme", configured=["other"], dry=True)
+    assert (dry.pending, dry.dead, log.destinations()) == (4, 1, ["acme", "other"])
+    assert forget(log, "acme", configured=["other"]) == dry
+    assert (left(log, ["other"]), log.count_dead(DeadQuery())) == ([], 1)
+    assert log.retain(age_ms=0, now_ms=9000) == 4
+
+
+def test_a_destination_that_is_in_use_is_not_forgotten(log: SqliteLog) -> None:
+    """One of the configuration would begin anew; an unknown one is told what there is; a delivery has it in memory."""
+    with pytest.raises(ConfigError, match=r"'acme' stands in the configuration.*Take it out there first"):
+        forget(log, "acme", configured=["acme"])
+    with pytest.raises(ConfigError, match=r"The log knows no destination 'acmee'. Did you mean 'acme'?"):
+        forget(log, "acmee")
+    other = SqliteLog(log.path)
+    with closing(other), other.own("deliver"), pytest.raises(LogError, match="can't be opened to deliver"):
+        forget(log, "acme")
+    assert log.destinations() == ["acme"]
+
+
 def test_the_status_tells_what_each_destination_has_to_do(log: SqliteLog, call: Make) -> None:
     """Cursor, behind, parked, dead, counts; a configured one that never began is there, and gets no cursor."""
     assert status(log)["first"] is status(log)["last"] is None
@@ -946,6 +975,33 @@ def test_a_mistake_in_replay_is_one_sentence(run: Run, args: str, message: str) 
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
     assert message in result.stderr
     assert (made.last(), made.register("widget").position) == (2, 2)
+    made.close()
+
+
+def test_a_destination_is_forgotten_when_it_is_told(run: Run, call: Make) -> None:
+    """Delivery says that it is there; dry by default, with what it means; one of the configuration stays."""
+    made = SqliteLog("turnout.log")
+    made.register("gone")
+    filled(made, 1000)
+    bury(made, letter(call("m-1")), name="gone")
+    assert "keeps all events for 'gone', which the configuration doesn't have" in run("deliver", "--until-empty").stderr
+    dry = run("log", "forget", "gone")
+    assert (dry.exit_code, dry.stdout.splitlines()) == (
+        0,
+        [
+            "gone: would be taken out of the log; 2 events had not come to it yet.",
+            "1 dead letter of it stays: turnout dlq purge -d gone",
+            "Nothing was done. Add --yes to do it.",
+        ],
+    )
+    assert told(run("log", "forget", "gone", "--yes", "--json")) == [
+        {"done": True, "destination": "gone", "pending": 2, "dead": 1}
+    ]
+    assert made.destinations() == ["widget"]
+    kept = run("log", "forget", "widget", "--yes")
+    assert (kept.exit_code, kept.stdout) == (2, "")
+    assert "'widget' stands in the configuration" in kept.stderr
+    assert "keeps all events" not in run("deliver", "--until-empty").stderr
     made.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 
 import click
@@ -16,18 +17,30 @@ from turnout import _runtime as runtime
 from turnout.deliver import Delivery
 from turnout.dispatcher import Dispatcher
 from turnout.log import SERVED, DeadQuery, Log, open_log
+from turnout.logstatus import left
 
 __all__ = ["run"]
 
 
-def run(dispatcher: Dispatcher, *, until_empty: bool, metrics_port: int | None, until_stdin_ends: bool = False) -> int:
+def run(
+    dispatcher: Dispatcher,
+    *,
+    configured: Iterable[str],
+    until_empty: bool,
+    metrics_port: int | None,
+    until_stdin_ends: bool = False,
+) -> int:
     """Deliver until a signal, or until nothing is left, show the counts, and return the exit code.
 
+    `configured` are all destinations that there are: of another one that the log still keeps events for it is told.
     `until_stdin_ends` is for a process that another one runs: it ends with that one, however that ends.
     """
     log = open_log(dispatcher.log_settings)
     try:
         before = log.count_dead(DeadQuery())
+        for name in left(log, configured):
+            what = f"The log keeps all events for '{name}', which the configuration doesn't have"
+            click.echo(f"turnout: {what}. If that is for good: turnout log forget {name}", err=True)
         with log.own(SERVED) if until_stdin_ends else nullcontext():
             runtime.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
         summary(log)

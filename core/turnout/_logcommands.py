@@ -240,7 +240,7 @@ def _feed(config: str | None, path: str | None, file: str, again: bool, yes: boo
 
 @click.group(cls=Group)
 def log() -> None:
-    """Look at a log."""
+    """Look at a log, and take a destination out of it."""
 
 
 @log.command("status")
@@ -255,6 +255,26 @@ def status(config: str | None, path: str | None, as_json: bool) -> None:
     with _logged(config, path) as (log, configuration):
         found = status(log, configuration.destinations if configuration else ())
     standing({"path": settings.path, **found}, as_json=as_json)
+
+
+@log.command("forget")
+@click.argument("destination")
+@_which_log
+@_yes
+@_json
+def forget(destination: str, config: str | None, path: str | None, yes: bool, as_json: bool) -> None:
+    """Take a destination out of a log, while no delivery runs; by default only say what that means.
+
+    The log keeps every event until each destination has had it, also for one that the configuration has no more. Dead
+    letters stay, until `turnout dlq purge`.
+    """
+    from turnout import logstatus
+    from turnout._logscreen import forgotten
+
+    with _logged(config, path) as (log, configuration):
+        names = configuration.destinations if configuration else ()
+        done = logstatus.forget(log, destination, configured=names, dry=not yes)
+    forgotten(done, dry=not yes, as_json=as_json)
 
 
 # What the options mean

@@ -15,10 +15,11 @@ from rich.table import Table
 from turnout import _json
 from turnout.deadletters import Replayed, Stays, called, when
 from turnout.log import DeadLetter
+from turnout.logstatus import Forgotten
 from turnout.plan import reason_dict
 from turnout.replaying import Fed, Rewound
 
-__all__ = ["fed", "letter", "letters", "purged", "replayed", "rewound", "standing"]
+__all__ = ["fed", "forgotten", "letter", "letters", "purged", "replayed", "rewound", "standing"]
 
 _LISTED = 50
 _NOT_DONE = "Nothing was done. Add --yes to do it."
@@ -167,6 +168,20 @@ def rewound(done: Rewound, *, dry: bool, as_json: bool) -> None:
     if done.parked:
         wait = _verb("waits there already and stays; if it is", "wait there already and stay; if one is", done.parked)
         click.echo(f"{_events(done.parked)} {wait} one of these, both copies go out.")
+    if dry:
+        click.echo(_NOT_DONE)
+
+
+def forgotten(done: Forgotten, *, dry: bool, as_json: bool) -> None:
+    """Show what taking a destination out of a log means."""
+    if as_json:
+        _write({"done": not dry, "destination": done.destination, "pending": done.pending, "dead": done.dead})
+        return
+    verb = "would be taken" if dry else "was taken"
+    click.echo(_clean(f"{done.destination}: {verb} out of the log; {_events(done.pending)} had not come to it yet."))
+    if done.dead:
+        stay = _verb("dead letter of it stays", "dead letters of it stay", done.dead)
+        click.echo(_clean(f"{done.dead:,} {stay}: turnout dlq purge -d {done.destination}"))
     if dry:
         click.echo(_NOT_DONE)
 

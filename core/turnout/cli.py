@@ -181,7 +181,14 @@ def deliver(
     dispatcher = Dispatcher.from_config(configuration, only=destinations or None)
     if not dispatcher.destinations:
         raise ConfigError(f"{config}: there is no [destinations.…] table, so nothing would be delivered. Add one.")
-    sys.exit(run(dispatcher, until_empty=until_empty, metrics_port=metrics_port, until_stdin_ends=until_stdin_ends))
+    code = run(
+        dispatcher,
+        configured=configuration.destinations,
+        until_empty=until_empty,
+        metrics_port=metrics_port,
+        until_stdin_ends=until_stdin_ends,
+    )
+    sys.exit(code)
 
 
 @main.command()
