@@ -107,6 +107,22 @@ def test_what_was_accepted_is_delivered_once(bench: Any, call: Make, log: Log) -
     assert counts(log) == {"delivered": 50}
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_delivery_that_is_stopped_repeats_nothing(bench: Any, call: Make, log: Log, lanes: int) -> None:
+    """Of events that were read together all are sent, once some are, or none; a second delivery sends the others."""
+    dispatcher = bench.dispatcher(deliver=settings(lanes=lanes, events_at_once=1))
+    names = [f"m-{number}" for number in range(40)]
+    accept(dispatcher, log, [call(name) for name in names])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log):
+            await until(lambda: bool(bench.vendor.kept))
+
+    asyncio.run(main())
+    deliver(dispatcher, log)
+    assert sorted(bench.vendor.kept) == sorted(names)
+
+
 def test_every_outcome_is_counted_and_what_failed_is_a_dead_letter(bench: Any, call: Make, log: Log) -> None:
     """Dropped, refused by a rule, and a rule that raised; the event is kept with its letter."""
     dispatcher = bench.dispatcher(deliver=settings())

@@ -167,7 +167,10 @@ class Consumer:
             pass
 
     async def _finish(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Let requests that are on their way come to their end."""
+        """Let requests that are on their way come to their end, with everything that was read before them."""
+        begun = False
+        for chunk in reversed(self._window):
+            chunk.begun = begun = begun or chunk.begun
         for lane in self._lanes:
             lane.close()
         if tasks:

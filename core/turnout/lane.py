@@ -44,8 +44,12 @@ class Lane:
         self._filled.set()
 
     def close(self) -> None:
-        """End `run` after what it is sending; what it has not begun stays in the log."""
+        """End `run` after what was begun; the rest stays in the log.
+
+        Of events that were read together all are sent, once some are: the log moves on behind all of them or none.
+        """
         self._closed = True
+        self.queue = deque(work for work in self.queue if work.chunk and work.chunk.begun)
         self._filled.set()
 
     async def run(self) -> None:
@@ -60,7 +64,7 @@ class Lane:
                 consumer.sending -= 1
 
     async def _gathered(self, enough: int) -> bool:
-        """Wait until there is something to send, and for more as long as it may wait; return False after `close`."""
+        """Wait until there is something to send, and for more as long as it may wait; return False when all is done."""
         clock, since = asyncio.get_running_loop().time, None
         while not self._closed:
             left, waiting = None, len(self.queue)
@@ -75,7 +79,7 @@ class Lane:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._filled.wait()
-        return False
+        return bool(self.queue)
 
     def _linger(self) -> float:
         """Return for how many seconds what is queued may wait for more: none, when a batch is full."""
@@ -87,6 +91,9 @@ class Lane:
 
     async def _send(self, works: Sequence[Work]) -> None:
         consumer = self._consumer
+        for work in works:
+            if work.chunk:
+                work.chunk.begun = True
         ready = self._unheld(works) if consumer.held else works
         self._works = {id(item): work for work in ready for item in work.items}
         self._waiting = {}

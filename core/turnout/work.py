@@ -45,6 +45,7 @@ class Chunk(msgspec.Struct):
     delivered: int = 0
     counts: Counter[tuple[Outcome, Code | None]] = msgspec.field(default_factory=Counter)
     size: int = 0
+    begun: bool = False
 
 
 def stored(item: Item) -> StoredItem:
