@@ -27,11 +27,13 @@ from turnout import (
     Settings,
     SettingsError,
     Tally,
+    TurnoutError,
     hookimpl,
     json_body,
     rule,
     setting,
 )
+from turnout.config import LogSettings
 from turnout.settings import flag, text
 
 Make = Callable[..., dict[str, Any]]
@@ -132,6 +134,31 @@ def test_an_item_that_is_not_json_is_a_bad_result(call: Make, value: Any) -> Non
     assert outcome([plan]) == ("failed", "plugin_bad_result")
     assert "rule 'tracked' of destination 'odd'" in plan.reason.message
     assert "(/odd" in plan.reason.message
+
+
+@pytest.mark.parametrize("form", [dict, json.dumps, lambda event: json.dumps(event).encode(), Normaliser().event])
+def test_one_event_alone_is_no_list_of_events(
+    bench: Any, call: Make, tmp_path: Path, form: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Its keys, or its letters, would be taken for events that are all wrong."""
+    dispatcher = bench.dispatcher(log=LogSettings.configure({"path": str(tmp_path / "turnout.log")}))
+    event = form(call("m-1"))
+
+    async def accept() -> None:
+        await dispatcher.accept_async(event)
+
+    with dispatcher:
+        for use in (dispatcher.send, dispatcher.accept, lambda _: asyncio.run(accept())):
+            with pytest.raises(TurnoutError, match=r"Several events are expected, .* Give a list, as in \[event\]\."):
+                use(event)
+        assert [receipt.message_id for receipt in dispatcher.accept([event])] == ["m-1"]
+
+
+def test_a_dispatcher_takes_destinations_alone(bench: Any) -> None:
+    """Not their names, nor their classes."""
+    for wrong in ("amplitude", Destination):
+        with pytest.raises(ConfigError, match="A dispatcher takes destinations, such as Amplitude"):
+            Dispatcher([wrong])
 
 
 def test_what_ran_before_a_rule_raised_is_not_sent(bench: Any, call: Make) -> None:

@@ -364,14 +364,15 @@ class Dispatcher:
         The log is the one of `log`, the section `[log]`. Several events at a time are cheaper than one by one. Raises
         `LogFull` when there is no room, and `LogError` when the log can't be used or another process accepts into it.
         """
-        return self._acceptor().accept([found for event in events for found in self.read_body(event)])
+        return self._acceptor().accept([found for event in _several(events) for found in self.read_body(event)])
 
     async def accept_async(self, events: Iterable[EventLike]) -> list[Receipt]:
         """Do the same from asyncio."""
         import asyncio
 
+        found = [found for event in _several(events) for found in self.read_body(event)]
         acceptor = await asyncio.to_thread(self._acceptor)
-        return await acceptor.accept_async([found for event in events for found in self.read_body(event)])
+        return await acceptor.accept_async(found)
 
     def _acceptor(self) -> Acceptor:
         """Return what accepts into the log; it is opened at the first use."""
@@ -415,7 +416,7 @@ class Dispatcher:
         if isinstance(events, AsyncIterable):
             plans = (row async for event in events for row in self.plan_body(event, "", carried))
         else:
-            plans = (row for event in events for row in self.plan_body(event, "", carried))
+            plans = (row for event in _several(events) for row in self.plan_body(event, "", carried))
         async with aclosing(self.stream_plans(plans, chunk=chunk)) as settled:
             async for outcome, _ in settled:
                 yield outcome
@@ -556,11 +557,23 @@ def _leaders(targets: Iterable[Destination]) -> dict[int, int]:
     return leaders
 
 
+def _several(events: Iterable[EventLike]) -> Iterable[EventLike]:
+    """Return events; raises `TurnoutError` for one alone, of which each key, or each byte, would be taken for one."""
+    if isinstance(events, Mapping | str | bytes | bytearray | memoryview) or not isinstance(events, Iterable):
+        raise TurnoutError(f"Several events are expected, not one {type(events).__name__}. Give a list, as in [event].")
+    return events
+
+
 def _named(destinations: Mapping[str, Destination] | Iterable[Destination]) -> dict[str, Destination]:
     if isinstance(destinations, Mapping):
         return _called(destinations)
     named: dict[str, Destination] = {}
     for destination in destinations:
+        if not isinstance(destination, Destination):
+            kind = type(destination).__name__
+            raise ConfigError(
+                f"A dispatcher takes destinations, such as Amplitude({{...}}, id='amplitude'), not {kind}."
+            )
         if destination.id in named:
             raise ConfigError(f"Two destinations have the id '{destination.id}'. Give one of them another id=.")
         named[destination.id] = destination
