@@ -324,6 +324,11 @@ def test_hours_that_are_pulled_again_do_not_put_the_state_back() -> None:
     assert saved == [{"hour": "2026-11-01T08"}]
 
 
+def test_a_pull_may_be_repeated_with_the_same_end() -> None:
+    """Once everything up to there is done, there is nothing to do, and that is no mistake."""
+    assert pulled(amplitude(8), state={"hour": "2026-11-01T08"}, to="2026-11-01T08") == ([], [], [])
+
+
 def test_the_lag_is_a_setting_and_an_option() -> None:
     """Amplitude has an hour two hours after its end at the earliest."""
     simulator = amplitude(9)
@@ -462,5 +467,5 @@ def test_pull_by_the_command_line(tmp_path: Path) -> None:
     assert [json.loads(line)["userId"] for line in done.stdout.splitlines()] == ["user-41", "user-42"]
     assert (done.exit_code, "line 2" in done.stderr) == (1, True)
     assert json.loads((tmp_path / "export.state.json").read_text())["state"] == {"hour": "2024-11-01T06"}
-    assert (again.exit_code, again.stdout) == (2, "")
+    assert (again.exit_code, again.stdout) == (0, "")
     assert (wrong.exit_code, "must be an hour in UTC" in wrong.stderr) == (2, True)

@@ -57,6 +57,20 @@ def test_an_event_type_matches_splits_pattern_or_is_empty(name: str, most: int) 
     assert event_type(made, most) == made
 
 
+def test_a_prefix_does_not_make_one_type_of_names_that_can_not_stand_in_any() -> None:
+    """Without it such names are refused, and with it they would all be `amp._`."""
+    made = plan({"event": "購入"}, event_type_prefix="amp.")
+    assert (made.outcome.value, made.reason and made.reason.path) == ("invalid", "/event")
+    assert body(plan({"event": "購入 2"}, event_type_prefix="amp."))["eventTypeId"] == "amp._2"
+
+
+def test_a_prefix_has_to_leave_room() -> None:
+    """Else the names would be cut away, and all events be of one type."""
+    with pytest.raises(SettingsError, match="'event_type_prefix' leaves no room for names"):
+        plan({}, event_type_prefix="p" * 63)
+    assert body(plan({"event": "ab"}, event_type_prefix="p" * 62))["eventTypeId"] == "p" * 62 + "a"
+
+
 @given(st.text())
 def test_a_segment_name_is_one_or_is_empty(name: str) -> None:
     """Whatever a cohort is called; a name that Split takes stays as it is."""
@@ -233,6 +247,14 @@ def test_a_refused_key_is_a_matter_of_the_settings(read: Any, named: str, status
     assert verdict.fate is Fate.SETUP
     assert named in verdict.reason.message
     assert f"(HTTP {status})" in verdict.reason.message
+
+
+@pytest.mark.parametrize("status", [301, 307, 404, 405])
+def test_a_wrong_address_is_a_matter_of_the_settings(status: int) -> None:
+    """Else every event would be dead because of a base_url."""
+    [verdict] = read_events(Answer(status), 1)
+    assert verdict.fate is Fate.SETUP
+    assert "compare base_url" in verdict.reason.message
 
 
 def test_what_is_there_already_is_as_good_as_new() -> None:

@@ -14,17 +14,21 @@ __all__ = ["read_activation", "read_creation", "read_events", "read_keys"]
 
 _RESETS = ("x-ratelimit-reset-seconds-org", "x-ratelimit-reset-seconds-ip")
 _LONGEST_WAIT = 3600.0
+_ELSEWHERE = frozenset({*range(300, 400), 404, 405})
+"""Statuses of an address that is none of Split's, for which no event is at fault."""
 _DELIVERED = Verdict(Fate.DELIVERED)
 
 
 def read_events(answer: Answer, count: int) -> list[Verdict]:
     """Judge events together: 202 says that Split has them, not that it finds them valid. A 400 splits the request.
 
-    A refused key stops everything. A page of HTML is no answer of Split's, whatever its status, and is retried. Any
-    other status is judged as everywhere.
+    A refused key stops everything, and so does an address where there is no Events API. A page of HTML is no answer of
+    Split's, whatever its status, and is retried. Any other status is judged as everywhere.
     """
     if answer.status in (401, 403):
         return [_setup(answer, "Split refused sdk_key, which is an SDK API key of the environment")] * count
+    if answer.status in _ELSEWHERE:
+        return [_setup(answer, "Split has no Events API at this address: compare base_url")] * count
     if answer.status == 400 and count > 1:
         return [Verdict(Fate.SPLIT)] * count
     return _judged(answer, count)

@@ -34,8 +34,8 @@ class Split(EventRules, SegmentRules, Destination):
 
     A membership takes three requests: the segment is created, activated in the environment, and gets or loses the key;
     each of them may be repeated without harm. Memberships that go together share their requests, up to 10,000 keys in
-    one: from a log, as many as `events_at_once` in `[deliver]` says. Two names of cohorts can come to the same name of
-    a segment, which would then hold both: `segment_names` tells them apart.
+    one: from a log, as many as `events_at_once` and `events_in_flight` in `[deliver]` let. Two names of cohorts can
+    come to the same name of a segment, which would then hold both: `segment_names` tells them apart.
 
     Both APIs have keys of their own: events need an SDK API key, segments an admin API key.
     """

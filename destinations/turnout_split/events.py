@@ -84,7 +84,9 @@ class EventRules(_Base):
         return fields, note
 
     def _type(self, name: str, path: str) -> str:
-        cleaned = event_type(self.config.event_type_prefix + name, self.config.event_type_length)
+        prefix, most = self.config.event_type_prefix, self.config.event_type_length
+        # A prefix doesn't help a name of which nothing is left: all of them would be one type.
+        cleaned = event_type(prefix + name, most) if not prefix or event_type(name, most) else ""
         if not cleaned:
             message = "Nothing of the name can stand in an event type: it needs a letter or digit of ASCII."
             raise Refusal(Code.VENDOR_WOULD_REFUSE, message, path)

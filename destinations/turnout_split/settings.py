@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import ValidationError, validates, validates_schema
 
 from turnout.settings import Config, Settings, choice, flag, integer, mapping, names, text
-from turnout_split.names import is_segment_name
+from turnout_split.names import event_type, is_segment_name
 
 __all__ = ["SplitSettings"]
 
@@ -93,6 +93,8 @@ def _missing(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name, "is required for events: give it, or switch send_events off."
         if not data["traffic_type"].strip() and not data["anonymous_traffic_type"].strip():
             yield "traffic_type", "is required for events, or anonymous_traffic_type: events of no type can't be sent."
+    if len(event_type(data["event_type_prefix"], 80)) >= data["event_type_length"]:
+        yield "event_type_prefix", "leaves no room for names: all events would be of one type. Shorten it."
     if data["sync_segments"]:
         for name in ("workspace_id", "environment_id", "traffic_type_id"):
             if not data[name]:

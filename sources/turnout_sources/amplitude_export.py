@@ -159,7 +159,7 @@ class AmplitudeExport(Source):
                 f"source '{self.id}': Say with --from where the first pull begins, as in 2026-11-01T00."
             )
         last = self._hour(options.to, "to") if options.to else closed
-        if options.to and last < first:
+        if options.from_ and last < first and options.to:
             raise SettingsError(f"source '{self.id}': --to is {_named(last)}, before the first hour, {_named(first)}.")
         if last > closed:
             _logger.warning("The hours after %s are not complete yet; they are left to a later pull.", _named(closed))
