@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import ssl
 import subprocess
 import sys
 import time
@@ -325,6 +326,32 @@ def test_a_refused_key_pauses_and_burns_nothing(
     asyncio.run(main())
     assert counts(log) == {"delivered": 5}
     assert "destination 'acme' is paused: HTTP 401: no such key" in caplog.text
+
+
+def test_bad_tls_pauses_and_burns_nothing(bench: Any, call: Make, log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    """It is no fault of an event; once the vendor can be trusted, every event is delivered."""
+    bad = {"yes": True}
+
+    class Distrust(httpx.ASGITransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if bad["yes"]:
+                why = ssl.SSLCertVerificationError("self-signed certificate")
+                raise httpx.ConnectError("self-signed certificate", request=request) from why
+            return await super().handle_async_request(request)
+
+    dispatcher = bench.dispatcher(transport=Distrust(app=bench.vendor), deliver=settings(max_age_hours=0.0))
+    accept(dispatcher, log, [call(f"m-{number}") for number in range(5)])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(lambda: bool(delivery.consumers) and delivery.consumers["acme"].attempts >= 7)
+            assert delivery.consumers["acme"].breaker.state == "setup"
+            bad["yes"] = False
+            await until(delivery.empty)
+
+    asyncio.run(main())
+    assert counts(log) == {"delivered": 5}
+    assert "destination 'acme' is paused: The connection to acme.example failed: self-signed" in caplog.text
 
 
 def test_three_destinations_are_independent(bench: Any, acme: Any, call: Make, log: Log) -> None:

@@ -9,14 +9,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from turnout import ITEMS, Answer, Batch, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
 from turnout.endpoint import BoundEndpoint
-from turnout.sending import Sender
+from turnout.sending import Sender, Silence
 from turnout.settings import text
 from turnout.testing import Answer as Told
 from turnout.testing import Call, Simulator
@@ -177,6 +177,18 @@ def test_a_host_that_does_not_exist_is_unreachable() -> None:
     assert isinstance(answer, Reason)
     assert answer.code == "unreachable"
     assert answer.message.startswith("The connection to nowhere.invalid failed: ")
+
+
+def test_a_host_without_good_tls_is_a_matter_of_the_settings() -> None:
+    """It is no use to try again soon; what to look at stands there. One that hangs up may be better the next time."""
+    with raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
+        answer = send(url.replace("http:", "https:"))
+    assert isinstance(answer, Silence)
+    assert (answer.code, answer.setup, answer.sent) == ("unreachable", True, False)
+    assert answer.message.endswith(". Compare its address, and its certificate with those that this machine trusts.")
+    with raw(b"") as url:
+        assert not cast(Silence, send(url.replace("http:", "https:"))).setup
+    assert not cast(Silence, send("http://nowhere.invalid")).setup
 
 
 @pytest.mark.parametrize("told", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort"])

@@ -91,6 +91,8 @@ class Exchange:
 
 def _unanswered(endpoint: BoundEndpoint, silence: Reason) -> Verdict:
     """Return what becomes of items that got no answer: they are sent again, unless that would count them twice."""
+    if isinstance(silence, Silence) and silence.setup:
+        return Verdict(Fate.SETUP, Reason(silence.code, silence.message))
     if endpoint.resends or (isinstance(silence, Silence) and not silence.sent):
         return Verdict(Fate.RETRY, Reason(silence.code, silence.message))
     message = f"{silence.message} The items may have arrived; they are not sent again, so that nothing counts twice."

@@ -76,9 +76,13 @@ def _transport(given: Transport | None) -> httpx.AsyncBaseTransport | None:
 
 
 class Silence(Reason, frozen=True):
-    """Why there is no answer; `sent` says whether the request may have arrived all the same."""
+    """Why there is no answer; `sent` says whether the request may have arrived all the same.
+
+    `setup` says that it is a matter of the settings, or of this machine, and that trying again soon is of no use.
+    """
 
     sent: bool = True
+    setup: bool = False
 
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
@@ -132,6 +136,9 @@ class Sender:
             # RuntimeError: a lent transport whose connections belong to another event loop
             what = str(error).rstrip(".") or type(error).__name__
             message = f"The connection to {host} failed: {what}."
+            if isinstance(error, httpx.ConnectError) and _is_tls(error):
+                message = f"{message} Compare its address, and its certificate with those that this machine trusts."
+                return Silence(Code.UNREACHABLE, message, sent=False, setup=True)
             return Silence(Code.UNREACHABLE, message, sent=not isinstance(error, _NOT_SENT))
 
     async def _exchange(self, request: Request) -> Answer:
@@ -148,6 +155,15 @@ async def _body(request: Request) -> bytes:
     """Return the body of a request; a long one is compressed in a thread, since other lanes go on meanwhile."""
     long = request.endpoint.compresses and sum(len(item.data) for item in request.items) > _LONG
     return await asyncio.to_thread(lambda: request.body) if long else request.body
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Return whether the two sides found no way to trust each other, rather than one hanging up."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _host(url: str) -> str:
