@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from turnout.accepting import Acceptor, now_ms
 from turnout.deliver import Delivery
+from turnout.errors import ConfigError
 from turnout.metrics import serve, text
 from turnout.sqlite_log import SqliteLog
 
@@ -43,6 +46,9 @@ def test_what_came_in_is_what_came_out_and_what_waits(bench: Any, call: Make, tm
         'turnout_breaker{destination="acme",state="closed"} 1.0',
     ):
         assert line in lines
-    with urllib.request.urlopen(f"http://127.0.0.1:{serve(delivery, 0)}/metrics") as answer:
+    port = serve(delivery, 0)
+    with pytest.raises(ConfigError, match=rf"Can't serve metrics on port {port}: .*\. Choose another port"):
+        serve(delivery, port)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         assert b"turnout_events_received_total" in answer.read()
     log.close()

@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from turnout.errors import ConfigError
+
 if TYPE_CHECKING:
     from turnout.deliver import Delivery
     from turnout.log import Log
@@ -80,8 +82,14 @@ def text(delivery: Delivery) -> str:
 
 
 def serve(delivery: Delivery, port: int) -> int:
-    """Serve the metrics of a delivery on loopback, from a thread; return the port (0 picks one)."""
-    server, _ = start_http_server(port, "127.0.0.1", registry=_registry(delivery))
+    """Serve the metrics of a delivery on loopback, from a thread, and return the port (0 picks one).
+
+    Raises `ConfigError` when the port is taken.
+    """
+    try:
+        server, _ = start_http_server(port, "127.0.0.1", registry=_registry(delivery))
+    except OSError as error:
+        raise ConfigError(f"Can't serve metrics on port {port}: {error.strerror}. Choose another port.") from None
     return int(server.server_port)
 
 
