@@ -771,6 +771,13 @@ def test_a_damaged_letter_is_one_sentence(run: Run, letters: SqliteLog) -> None:
         assert "dead letter 2 can't be read" in result.stderr
 
 
+def test_a_narrow_screen_shows_every_column(run: Run, letters: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folded: none of them vanishes."""
+    monkeypatch.setenv("COLUMNS", "40")
+    listed = run("dlq", "list").stdout.partition("\n\n")[0].replace(" ", "").replace("\n", "")
+    assert all(part in listed for part in ("m-1", "vendo"))
+
+
 def test_show_has_everything_that_is_known(run: Run, letters: SqliteLog) -> None:
     """For people; the secret in the item is masked."""
     shown = run("dlq", "show", "1").stdout

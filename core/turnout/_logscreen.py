@@ -22,6 +22,8 @@ from turnout.replaying import Fed, Rewound
 __all__ = ["fed", "forgotten", "letter", "letters", "purged", "replayed", "rewound", "standing"]
 
 _LISTED = 50
+_NARROW = 72
+"""Below so many columns times and reasons are folded too, so that the others keep some room."""
 _NOT_DONE = "Nothing was done. Add --yes to do it."
 
 
@@ -35,8 +37,9 @@ def letters(found: Iterable[DeadLetter], limit: int | None, *, as_json: bool) ->
         return
     most = _LISTED if limit is None else limit
     table = Table(box=None)
+    whole = ("id", "when", "reason") if _console().width >= _NARROW else ("id",)
     for name in ("id", "when", "destination", "message id", "event", "reason"):
-        table.add_column(name, no_wrap=name in ("id", "when", "reason"), overflow="fold")
+        table.add_column(name, no_wrap=name in whole, overflow="fold")
     counts: Counter[tuple[str, str, str]] = Counter()
     for one in found:
         counts[one.destination, one.outcome.value, one.reason.code.value] += 1
