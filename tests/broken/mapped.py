@@ -89,6 +89,16 @@ class Reading(Sound):
         return self.event(event, str(event.event), size=len(Path(__file__).read_text(encoding="utf-8")))
 
 
+class Chatting(Sound):
+    """Prints what it maps."""
+
+    @rule("track")
+    def tracked(self, event: Event) -> Any:
+        """A track call becomes an event."""
+        print(event.event)
+        return self.event(event, str(event.event))
+
+
 class Hashing(Sound):
     """Counts on hash(), which is another one in every process."""
 
@@ -253,6 +263,15 @@ class ModestKeys(Sound):
     def identified(self, event: Event) -> Any:
         """An identify call becomes a person."""
         return self.people.item({"id": event.message_id}, key=event.message_id)
+
+
+class Rambling(Sound):
+    """Gives back what is no item."""
+
+    @rule("track")
+    def tracked(self, event: Event) -> Any:
+        """A track call becomes an event."""
+        return {"name": event.event}
 
 
 class Trusting(Sound):

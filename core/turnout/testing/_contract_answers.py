@@ -38,8 +38,8 @@ _ODD: tuple[tuple[str, Any], ...] = (
     ("bytes that are no UTF-8", b"\xff\xfe\x00"),
     ("an object of wrong types", {name: [None, {"a": -1}, 10**9] for name in ("error", "code", "errors", "status")}),
 )
-_STATUSES = (200, 204, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503)
-_READ = (200, 400, 429, 500)
+_STATUSES = (200, 202, 204, 207, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503)
+_READ = (200, 207, 400, 429, 500)
 """Those whose bodies readers look into."""
 _TROUBLE = (429, 500, 502, 503)
 _WAITS: tuple[dict[str, str], ...] = ({}, {"retry-after": "7"}, {"retry-after": "soon"})

@@ -26,10 +26,11 @@ _FREE = ("properties", "traits", "integrations")
 class _Fell(Exception):
     """An event that got no proper outcome."""
 
-    def __init__(self, event: Any, found: str) -> None:
+    def __init__(self, event: Any, found: str, mend: str = "") -> None:
         super().__init__(found)
         self.event = event
         self.found = found
+        self.mend = mend
 
 
 def survives_hostile_events(subject: Subject) -> None:
@@ -57,7 +58,7 @@ def _try_place(entry: Entry, path: events.Path) -> None:
         plan = entry.plan(event)
         if plan.outcome is Outcome.FAILED:
             least = events.smallest(event, lambda less: entry.plan(less).outcome is Outcome.FAILED)
-            raise _not_survived(_Fell(least, _words(plan)), pointer(path)) from None
+            raise _not_survived(_Fell(least, _words(plan), _mend(plan)), pointer(path)) from None
 
 
 def _is_free(path: events.Path) -> bool:
@@ -75,7 +76,7 @@ def _check_survived(plan: Plan, event: Any, where: str = "") -> None:
 
 def _survived(plan: Plan, event: Any) -> None:
     if plan.outcome is Outcome.FAILED:
-        raise _Fell(event, _words(plan))
+        raise _Fell(event, _words(plan), _mend(plan))
     try:
         msgspec.json.encode(plan.to_dict())
     except Exception as error:
@@ -86,12 +87,19 @@ def _words(plan: Plan) -> str:
     return plan.reason.message if plan.reason else "without a reason"
 
 
+def _mend(plan: Plan) -> str:
+    """Return how to mend a result that is none; empty for a rule that raised."""
+    if plan.reason is None or plan.reason.code is not Code.PLUGIN_BAD_RESULT:
+        return ""
+    return "Give back what an endpoint's item() makes, a Note, or nothing; several as a list, or yield them."
+
+
 def _not_survived(fell: _Fell, where: str = "") -> Broken:
     mend = (
         "Ask what a value is before you use it (isinstance), or raise turnout.Refusal with a code, a sentence and "
         "a JSON Pointer: properties and traits hold whatever a sender wrote."
     )
-    return Broken(f"an event has no outcome but failed: {fell.found}", mend, where=where, event=fell.event)
+    return Broken(f"an event has no outcome but failed: {fell.found}", fell.mend or mend, where=where, event=fell.event)
 
 
 def _try_hostile(subject: Subject) -> None:

@@ -79,13 +79,17 @@ def reads_nothing_but_the_event(subject: Subject) -> None:
     subject.each(lambda entry, plan, _: _check_spied(entry, plan, package))
 
 
+_READS = (
+    "Take times from the event (event.timestamp), ids from event.message_id, and what comes from files or "
+    "the environment from the settings, read once in configured()."
+)
+_PRINTS = "Take the print() out, or use logging: standard output belongs to commands such as turnout plan."
+
+
 def _check_spied(entry: Entry, plan: Plan, package: str) -> None:
     found = spied(entry.plan, package)
     if found is not None:
-        mend = (
-            "Take times from the event (event.timestamp), ids from event.message_id, and what comes from files or "
-            "the environment from the settings, read once in configured()."
-        )
+        mend = _PRINTS if found.function == "print" else _READS
         where = f"{found.place}; {rules_of(plan)}"
         raise Broken(f"mapping calls {found.function}", mend, where=where, event=entry.event)
 

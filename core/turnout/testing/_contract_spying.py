@@ -25,6 +25,7 @@ _FUNCTIONS = (
     {getattr(time, name): f"time.{name}" for name in _CLOCKS}
     | {getattr(os, name): f"os.{name}" for name in ("urandom", "open", "listdir", "scandir", "stat", "system")}
     | {builtins.open: "open", io.open: "open", builtins.input: "input", socket.getaddrinfo: "socket.getaddrinfo"}
+    | {builtins.print: "print"}
 )
 _NOW = {"now", "today", "utcnow"}
 _CHANCE = {"random", "getrandbits"}

@@ -107,7 +107,7 @@ class DestinationContract:
         self._hold(purity.gives_the_same_answer_twice)
 
     def test_reads_nothing_but_the_event(self) -> None:
-        """A mapping reads no clock, no chance, no environment, no file and no network."""
+        """A mapping reads no clock, no chance, no environment, no file and no network, and prints nothing."""
         self._hold(purity.reads_nothing_but_the_event)
 
     def test_gives_the_same_answer_elsewhere(self) -> None:
