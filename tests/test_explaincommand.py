@@ -191,6 +191,38 @@ def test_a_setting_that_moves_many_fields_is_told_once(run: Run, home: Path) -> 
     assert "traits_to_set_once" not in " ".join(lines[:many])
 
 
+COPIER = '''
+from turnout import ITEMS, Destination, Endpoint, Settings, json_body, rule
+
+class Copier(Destination):
+    """As many copies as an event asks for."""
+
+    name = "Copier"
+    settings = Settings
+    copies = Endpoint("POST", "https://copier.example/copies", body=json_body(ITEMS), keyed=False)
+
+    @rule("track")
+    def copied(self, event):
+        """Copies."""
+        return [self.copies.item({"number": one}) for one in range(event.properties["copies"])]
+'''
+
+
+def test_items_that_are_not_made_for_one_reason_are_told_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that makes dozens of items is one line, as it says the same of each."""
+    about = tmp_path / "turnout_copier-1.0.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-copier\nVersion: 1.0.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text("[turnout.destinations]\ncopier = copier:Copier\n", encoding="utf-8")
+    (tmp_path / "copier.py").write_text(COPIER, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    shown = run("-d", "copier", given=[{**SOLD, "properties": {"copies": 1}}], amplitude=False).stdout
+    assert shown.count("Not made: an item of the rule copied: ? /properties/copies\n") == 1
+    assert shown.count("Not made") == 1
+
+
 def test_backslashes_and_brackets_are_shown_as_they_are(run: Run) -> None:
     """Nothing of an event is taken for markup."""
     event = {**SOLD, "properties": {"path\\": "C:\\", "[b]": "[/b]\\[c]"}}

@@ -121,8 +121,8 @@ class Screen:
         self.console.print()
         self._say(f"Sent or not: {_listed(one.deciding) or 'always'}")
         self._witnesses(one.deciding)
-        for edge in one.added[:_LISTED]:
-            self._say(f"Not made: an item of the rule {_plain(edge.target.rule)}: {_listed([edge])}")
+        for told in dict.fromkeys((edge.target.rule, _listed([edge])) for edge in one.added[:_LISTED]):
+            self._say(f"Not made: an item of the rule {_plain(told[0])}: {told[1]}")
         if one.unread:
             self._say(f"Nothing reads: {', '.join(map(_plain, one.unread))}")
         if one.unstable:
