@@ -2,8 +2,8 @@
 
 A block after a line that is only "`name`:" is a file and is written. A block in `console` is run: lines after `$ `
 are commands, what follows is their output. In an output `…` stands for any text, alone on a line for any lines.
-A command that ends in `&` is ready when it has written its first line; `kill %1` ends it. `cd` holds for what follows.
-No other block is allowed.
+A command that ends in `&` is ready when it has written its first line; `kill %1`, also with more of them, ends all.
+`cd` holds for what follows. No other block is allowed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Shell:
 
     def run(self, command: str) -> str:
         """Return what a command writes, to either stream."""
-        if command == "kill %1":
+        if command.startswith("kill %1"):
             return self.stop()
         if command.startswith("cd "):
             self.folder /= command.removeprefix("cd ")
