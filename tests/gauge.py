@@ -8,12 +8,17 @@ from typing import Any
 from turnout import ITEMS, Destination, Endpoint, Event, Item, Settings, json_body, rule, setting
 from turnout.settings import choice, flag, names, text
 
-__all__ = ["Gauge", "GaugeSettings"]
+__all__ = ["Buoy", "BuoySettings", "Gauge", "GaugeSettings"]
 
 
 def is_order(name: str) -> bool:
     """Return whether a track call is an order."""
     return name == "Order Completed"
+
+
+def is_wreck(name: str) -> bool:
+    """Return whether a track call is a wreck, of which the spec knows nothing."""
+    return name == "Wreck Seen"
 
 
 class GaugeSettings(Settings):
@@ -47,3 +52,32 @@ class Gauge(Destination):
         """A page call says who was where."""
         told = {"where": event.name, "who": event.user_id, "language": event.context.locale}
         return self.people.item({key: value for key, value in told.items() if value is not None})
+
+
+class BuoySettings(Settings):
+    """The settings of the buoy."""
+
+    token = text("The key.", required=True, secret=True, routing=True)
+    sea = choice("Where it floats.", ["north", "south"], default="north", routing=True)
+
+
+class Buoy(Destination):
+    """Sightings, at the address of a sea, by the first of three names that there is."""
+
+    name = "Buoy"
+    settings = BuoySettings
+    pure = True
+    sightings = Endpoint(
+        "POST", lambda config: f"https://{config.sea}.buoy.example/sightings", body=json_body(ITEMS), doc="Sightings."
+    )
+
+    @rule("page")
+    def sighted(self, event: Event) -> Item:
+        """A page call is a sighting."""
+        by = event.user_id or event.context.traits.get("email") or event.anonymous_id
+        return self.sightings.item({"id": event.message_id, "by": by}, key=event.message_id)
+
+    @rule("track", event=is_wreck)
+    def wrecked(self, event: Event) -> Item:
+        """A wreck is a sighting."""
+        return self.sightings.item({"id": event.message_id, "wreck": True}, key=event.message_id)

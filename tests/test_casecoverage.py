@@ -134,6 +134,30 @@ def test_a_value_counts_only_where_it_decides(gauge: Path) -> None:
     assert used == {("scale", "imperial"), ("hidden", "not set"), ("base_url", "not set")}
 
 
+def test_a_value_that_only_moves_the_address_counts(gauge: Path) -> None:
+    """Each choice of a setting that routes needs a case; `base_url`, which is core's, needs none."""
+    folder = gauge.parent / "buoy"
+    folder.mkdir()
+    write(folder, "north", PAGE)
+    values = {(use.setting, use.value): use.used for use in covered(folder).destinations[0].values}
+    assert values == {("sea", "north"): True, ("sea", "south"): False, ("base_url", "not set"): True}
+    write(folder, "south", {**PAGE, "messageId": "m-9"}, sea="south")
+    assert all(use.used for use in covered(folder).destinations[0].values)
+
+
+def test_a_rule_beyond_the_spec_is_told(run: Run, gauge: Path) -> None:
+    """No specimen has its event's name, so nothing is known of its edges; a case of it still counts for the rule."""
+    folder = gauge.parent / "buoy"
+    folder.mkdir()
+    write(folder, "wreck", {**ORDER, "event": "Wreck Seen"})
+    (one,) = covered(folder).destinations
+    assert one.unseen == ("wrecked",)
+    assert {use.rule: use.used for use in one.rules} == {"sighted": False, "wrecked": True}
+    shown = run("--coverage", "-q", str(folder)).stdout.splitlines()
+    told = "  no event made from the spec has an item of, so edges and mutants don't count"
+    assert shown[shown.index(told) + 1] == "    wrecked"
+
+
 def test_values_that_are_alike_are_told(gauge: Path) -> None:
     """The file, the value and its places."""
     path = write(gauge, "order", {**ORDER, "properties": {"depth": "u-1"}})

@@ -96,6 +96,18 @@ def test_what_only_one_case_notices_survives_without_it(gauge: Path, left: str, 
         assert one.advice.startswith(("a case", "a track call"))
 
 
+def test_a_fallback_in_the_middle_of_a_chain_can_be_lost(gauge: Path) -> None:
+    """Of three places the second is taken when only the first is missing: a case without it notices nothing."""
+    folder = gauge.parent / "buoy"
+    folder.mkdir()
+    lost = "buoy sighted@server fallback /by /context/traits/email"
+    write_case(folder, "visitor", {**PAGE, "userId": None, "anonymousId": "a-6"}, {})
+    assert lost in ids(score(folder))
+    mailed = {**PAGE, "userId": None, "anonymousId": "a-7", "context": {"traits": {"email": "crew@buoy.example"}}}
+    write_case(folder, "mailed", mailed, {})
+    assert lost not in ids(score(folder))
+
+
 def test_a_survivor_shows_an_event_that_would_notice(gauge: Path) -> None:
     """A case of the event and the settings that each tells leaves no survivor."""
     write(gauge, "page")

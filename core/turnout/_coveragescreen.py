@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby, islice
 from typing import Any
@@ -60,10 +60,11 @@ def _destination(one: DestinationCoverage) -> Iterator[Text]:
     yield Text(f"{clean(one.destination)}: what {many(one.cases, 'case')} cover{'s' if one.cases == 1 else ''}")
     for name, uses in one.parts.items():
         yield _count(name, sum(use.used for use in uses), len(uses), percent(uses))
-    missing = [clean(f"{use.rule} ({use.platform}){_when(use.when)}") for use in one.rules if not use.used]
+    missing = [f"{use.rule} ({use.platform}){_when(use.when)}" for use in one.rules if not use.used]
     yield from _listed("never run", missing)
-    values = [clean(f"{use.setting}: {use.value}") for use in one.values if not use.used]
+    values = [f"{use.setting}: {use.value}" for use in one.values if not use.used]
     yield from _listed("no plan of a case depends on", values)
+    yield from _listed("no event made from the spec has an item of, so edges and mutants don't count", one.unseen)
     edges = [use for use in one.edges if not use.used]
     if edges:
         yield Text("  no case pins", style="yellow")
@@ -84,10 +85,10 @@ def _when(conditions: Iterable[str]) -> str:
     return f", which asks for {told}" if told else ""
 
 
-def _listed(title: str, missing: list[str]) -> Iterator[Text]:
+def _listed(title: str, missing: Sequence[str]) -> Iterator[Text]:
     if missing:
         yield Text(f"  {title}", style="yellow")
-        yield from (Text(f"    {one}") for one in missing)
+        yield from (Text(f"    {clean(one)}") for one in missing)
 
 
 def _edges(edges: list[EdgeUse]) -> Iterator[Text]:

@@ -30,6 +30,7 @@ from turnout.destination import Destination, declared_rules
 from turnout.event import CALL_TYPES
 from turnout.lineage import CONDITION, Edge, Lineage, Source, applied, trace
 from turnout.mapping import quietly
+from turnout.settings import Settings
 from turnout.specimens import Specimen, named, specimens
 
 __all__ = ["Field", "Survey", "Witness", "chosen", "survey", "trial_with"]
@@ -44,6 +45,8 @@ _TIMES = (
     Source("made", "clock"),
 )
 _MESSAGE = Source("event", "/messageId")
+_CORE = frozenset(Settings().load_fields)
+"""The settings that every destination has."""
 _FEW = 2
 _LONG = ("track", "page", "screen", "identify")
 
@@ -91,7 +94,9 @@ class Survey(msgspec.Struct):
         """Take over what another survey has and this one hasn't."""
         self.links = {**other.links, **self.links}
         self.fields = {**other.fields, **self.fields}
-        self.chains = {**other.chains, **self.chains}
+        for key, witness in other.chains.items():
+            if key not in self.chains or self.chains[key].edge is None:
+                self.chains[key] = witness
         for field, kinds_ in other.kinds.items():
             self.kinds.setdefault(field, set()).update(kinds_)
         self.taken |= other.taken
@@ -197,7 +202,7 @@ class _Looking:
         self._kinds = [kinds(one) for one in shapes]
         self._seen: set[Any] = set()
         self._mattering: dict[str, set[str]] = {}
-        """For each rule the settings that are known to matter to it."""
+        """For each rule the settings that are known to matter to it; under "" those that matter to no single one."""
         self._known: dict[tuple[Any, ...], _Known] = {}
 
     def look(self, number: int, destination: Destination, one: Specimen) -> None:
@@ -213,7 +218,8 @@ class _Looking:
 
     def _settings_at(self, number: int, output: Output) -> set[Any]:
         mine = self._kinds[number]
-        return {(rule, name, mine[name]) for rule in output.rules for name in self._mattering.get(rule, ())}
+        rules = ("", *output.rules) if output.rules else ()
+        return {(rule, name, mine[name]) for rule in rules for name in self._mattering.get(rule, ())}
 
     def _trace(self, trial: Trial, output: Output, witness: Witness) -> None:
         place = platform_at(trial.destination, output), tuple(output.rules)
@@ -233,9 +239,11 @@ class _Looking:
         self._note_sources(lineage, names.plain, witness)
 
     def _matters(self, edge: Edge, witness: Witness) -> None:
-        name = edge.source.name
+        name, rule = edge.source.name, edge.target.rule
         self.survey.values.add((name, self._kinds[witness.shape][name]))
-        self._mattering.setdefault(edge.target.rule, set()).add(name)
+        # Core's own settings, such as base_url, move every request: a case of each of their values pins nothing.
+        if rule or name not in _CORE:
+            self._mattering.setdefault(rule, set()).add(name)
 
     def _note_fields(self, output: Output, names: Names, witness: Witness) -> None:
         for rule, items in output.rules.items():
@@ -259,7 +267,11 @@ class _Looking:
             chain = {edge.source, *edge.without} & sources[edge.target]
             for source in sorted(chain) if len(chain) > 1 else ():
                 shown = msgspec.structs.replace(witness, edge=edge) if source == edge.source else witness
-                self.survey.chains.setdefault((field, names.sources.get(source.name, "")), shown)
+                key = field, names.sources.get(source.name, "")
+                known = self.survey.chains.setdefault(key, shown)
+                # Only the edge of the source itself says what must be absent for it to be taken.
+                if known.edge is None and shown.edge is not None:
+                    self.survey.chains[key] = shown
 
 
 class _Known:

@@ -108,6 +108,8 @@ class DestinationCoverage(msgspec.Struct, frozen=True):
     edges: tuple[EdgeUse, ...]
     without_effect: tuple[str, ...]
     """The settings whose change no specimen shows in a plan."""
+    unseen: tuple[str, ...] = ()
+    """The rules that no specimen has an item of, as of a name of its own: their edges and mutants don't count."""
 
     @property
     def parts(self) -> dict[str, Sequence[RuleUse | ValueUse | EdgeUse]]:
@@ -129,6 +131,7 @@ class DestinationCoverage(msgspec.Struct, frozen=True):
             "values": [one.to_dict() for one in self.values],
             "edges": [one.to_dict() for one in self.edges],
             "without_effect": list(self.without_effect),
+            "unseen": list(self.unseen),
         }
 
 
@@ -222,6 +225,7 @@ class _Surveyed:
             ),
             tuple(self._edge(link, witness, (self.plugin, link) in found.links) for link, witness in links),
             tuple(name for name in values_of(self.kind.settings) if name not in {one for one, _ in shown.values}),
+            tuple(one.id for one in declared_rules(self.kind) if one.id not in {field.rule for field in shown.fields}),
         )
 
     def _rules(self, found: Pinned) -> Iterator[RuleUse]:
