@@ -21,7 +21,7 @@ from turnout import Answer, Dispatcher, Fate, Reason, Verdict
 from turnout.accepting import Acceptor, now_ms
 from turnout.config import DeliverSettings, LogSettings
 from turnout.deliver import Delivery
-from turnout.log import DeadQuery, Log, LogFull, Parked, Settlement, StoredItem
+from turnout.log import DeadQuery, Log, LogFull, Parked, Room, Settlement, StoredItem
 from turnout.reasons import Code
 from turnout.sqlite_log import SqliteLog
 from turnout_amplitude import Amplitude
@@ -615,6 +615,68 @@ def test_what_everybody_has_had_goes_when_the_log_fills_up(bench: Any, call: Mak
     deliver(dispatcher, log)
     assert log.first() > 1
     assert counts(log) == {"dropped/filtered": 120}
+    log.close()
+
+
+class Narrow(SqliteLog):
+    """On a disk of 100 MB, of which others have taken all but 8."""
+
+    def room(self) -> Room:
+        return Room(8_000_000 - self.size(), 100_000_000)
+
+
+def _noisy(name: str, count: int) -> list[dict[str, Any]]:
+    """Return events of 18 KB that can't be compressed much, and that a vendor never gets."""
+    texts = [random.Random(f"{name}-{number}").randbytes(9000).hex() for number in range(count)]
+    call = {"type": "track", "event": "Sold", "userId": "u-1"}
+    return [
+        {**call, "messageId": f"m-{name}-{number}", "properties": {"do": "drop", "noise": text}}
+        for number, text in enumerate(texts)
+    ]
+
+
+def test_what_everybody_has_had_goes_when_the_disk_is_nearly_full(
+    bench: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before `keep_hours` are over: the oldest, and only as much as is lacking."""
+    log = Narrow(tmp_path / "turnout.log")
+    dispatcher = bench.dispatcher(deliver=settings())
+    for batch in range(50):
+        accept(dispatcher, log, _noisy(str(batch), 10))
+    assert log.room().free < 3_000_000
+    deliver(dispatcher, log)
+    assert 1 < log.first() < log.last() == 500
+    assert log.room().free >= 5_000_000
+    assert counts(log) == {"dropped/filtered": 500}
+    assert caplog.text.count("what every destination has had goes before its keep_hours") == 1
+    log.close()
+
+
+def test_what_one_still_needs_stays_on_a_full_disk(bench: Any, tmp_path: Path) -> None:
+    """Though another one has had it."""
+    log = Narrow(tmp_path / "turnout.log")
+    dispatcher = bench.dispatcher(deliver=settings())
+    log.register("slow")
+    for batch in range(50):
+        accept(dispatcher, log, _noisy(str(batch), 10))
+    log.settle("slow", Settlement(position=20))
+    deliver(dispatcher, log)
+    assert (log.first(), log.last(), log.states()["slow"].pending) == (21, 500, 480)
+    log.close()
+
+
+def test_a_disk_that_does_not_tell_its_room_deletes_nothing(bench: Any, tmp_path: Path) -> None:
+    """What was delivered stays for `keep_hours`."""
+
+    class Silent(SqliteLog):
+        def room(self) -> None:
+            return None
+
+    log = Silent(tmp_path / "turnout.log")
+    dispatcher = bench.dispatcher(deliver=settings())
+    accept(dispatcher, log, _noisy("only", 10))
+    deliver(dispatcher, log)
+    assert (log.first(), counts(log)) == (1, {"dropped/filtered": 10})
     log.close()
 
 

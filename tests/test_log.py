@@ -567,6 +567,12 @@ def test_a_log_is_brought_down_to_a_size(log: Log) -> None:
     assert positions(everything(log)) == list(range(deleted + 1, 2_001))
 
 
+def test_the_room_that_is_left_is_told_or_it_is_not(log: Log) -> None:
+    """Never more than the whole disk."""
+    room = log.room()
+    assert room is None or room.free < room.total
+
+
 # Several threads, several processes
 
 

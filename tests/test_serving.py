@@ -505,6 +505,35 @@ def test_a_full_disk_gets_503_until_there_is_room(tmp_path: Path, small_disk: Pa
     assert "Traceback" not in one.output
 
 
+def test_a_disk_full_of_delivered_events_takes_more(tmp_path: Path, small_disk: Path, vendor: Vendor) -> None:
+    """They go before `keep_hours` are over; as long as they are not delivered they stay, and calls get 503."""
+    simulator, url = vendor
+    config = configured(tmp_path, url, log={"path": str(small_disk / "turnout.log")})
+    with served(config, "--no-deliver") as one:
+        for fill in range(3):
+            accepted = _fill(one, fill)
+            assert _until_refused(one).status_code == 503
+            done = turnout("deliver", "--config", config, "--until-empty")
+            assert (done.returncode, len(accepted - taken(simulator).keys())) == (0, 0)
+            assert "goes before its keep_hours" in done.stderr
+            assert one.post("/v1/track", track(f"after-{fill}")).status_code == 200
+        one.terminate()
+        assert one.wait() == 0
+
+
+def _fill(one: Served, fill: int) -> set[str]:
+    """Send noise until it is refused, and return the ids of what was accepted."""
+    accepted: set[str] = set()
+    for batch in range(100):
+        texts = [random.Random(f"{fill}-{batch}-{number}").randbytes(9_000).hex() for number in range(20)]
+        calls = [track(f"{fill}-{batch}-{number}") for number in range(20)]
+        events = [call | {"properties": {"noise": text}} for call, text in zip(calls, texts, strict=True)]
+        if one.post("/v1/batch", {"batch": events}).status_code != 200:
+            return accepted
+        accepted.update(event["messageId"] for event in events)
+    raise AssertionError("18 MB found room on a disk of 24 MB that has 8 in reserve")
+
+
 def _take_all(path: Path) -> None:
     with path.open("wb", buffering=0) as file:
         for size in (65_536, 4096, 1):

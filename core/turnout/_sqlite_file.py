@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from turnout.log import LogError, LogFull, LogHeld
+from turnout.log import LogError, LogFull, LogHeld, Room
 
 if sys.platform == "win32":
     import msvcrt
@@ -217,6 +217,14 @@ class Reserve:
             return shutil.disk_usage(self.path.parent).free >= self.beyond
         except OSError:
             return True
+
+    def room(self) -> Room | None:
+        """Return what is left beside it, as if it were there; None when the file system doesn't say."""
+        try:
+            disk = shutil.disk_usage(self.path.parent)
+        except OSError:
+            return None
+        return Room(disk.free - (0 if self.path.exists() else self.size), disk.total)
 
     def release(self) -> bool:
         """Give its room back and return whether there was any."""

@@ -11,7 +11,7 @@ from turnout.accepting import now_ms
 from turnout.consumer import Consumer
 from turnout.dispatcher import Dispatcher
 from turnout.feed import Feed
-from turnout.log import Log, LogError
+from turnout.log import Log, LogError, LogFull
 from turnout.normalise import Normaliser
 from turnout.trackingplan import Reporter
 
@@ -19,8 +19,13 @@ __all__ = ["Delivery", "now_ms"]
 
 _logger = logging.getLogger("turnout")
 _AGAIN = 5.0
-_RETAIN_EVERY = 60.0
+_LOOK_EVERY = 5.0
+_LOOKS = 12
+"""How often the disk is looked at, in seconds; every so many looks, what is too old goes."""
 _FILLED = 0.8
+_LOW, _SHARE, _LEAST = 64_000_000, 0.05, 4_000_000
+"""A disk is nearly full with less than so many bytes and this part of it free; and always below `_LEAST`, since a log
+needs some to accept anything."""
 _ROOM = 4096
 """Bytes that an event may have gained since it was accepted: the stamps of the log."""
 
@@ -33,6 +38,7 @@ class Delivery:
         self.log = log
         self.clock = clock
         self.consumers: dict[str, Consumer] = {}
+        self._told = False
         normaliser = dispatcher.normaliser
         limits = Limits(event_bytes=normaliser.limits.event_bytes + _ROOM)
         self._normaliser = Normaliser(clock=normaliser.clock, new_id=normaliser.new_id, limits=limits)
@@ -90,17 +96,44 @@ class Delivery:
         )
 
     async def _retain(self, stop: asyncio.Event) -> None:
+        """Delete what everybody has had, when it is old or its room is needed."""
+        looks, last = 0, False
+        while not last:
+            last = stop.is_set()
+            try:
+                if last or looks % _LOOKS == 0:
+                    await asyncio.to_thread(self._trim)
+                await asyncio.to_thread(self._make_room)
+            except LogFull as error:
+                _logger.warning("Nothing could be deleted: %s", error)
+            looks += 1
+            await _sleep(_LOOK_EVERY, stop)
+
+    def _trim(self) -> None:
         settings = self.dispatcher.log_settings
         age = int(settings.keep_hours * 3_600_000)
         # Before the log is full, what everybody has had goes earlier.
         size = int(settings.max_megabytes * 1_000_000 * _FILLED) or None
-        last = False
-        while not last:
-            last = stop.is_set()
-            await asyncio.to_thread(self.log.retain, age_ms=age, now_ms=self.clock())
-            if size is not None:
-                await asyncio.to_thread(self.log.retain, size=size, now_ms=self.clock())
-            await _sleep(_RETAIN_EVERY, stop)
+        self.log.retain(age_ms=age, now_ms=self.clock())
+        if size is not None:
+            self.log.retain(size=size, now_ms=self.clock())
+
+    def _make_room(self) -> None:
+        """While the disk is nearly full, delete the oldest of what everybody has had, no more than is lacking."""
+        lacking = _lacking(self.log)
+        while lacking > 0 and self.log.retain(size=max(self.log.size() - lacking, 0), now_ms=self.clock()):
+            if not self._told:
+                self._told = True
+                _logger.warning("The disk is nearly full: what every destination has had goes before its keep_hours.")
+            before, lacking = lacking, _lacking(self.log)
+            if lacking >= before:  # another program takes it, or a reader holds the file up: look again later
+                break
+
+
+def _lacking(log: Log) -> int:
+    """Return how many bytes the disk has too few for a log that goes on accepting."""
+    room = log.room()
+    return 0 if room is None else max(min(_LOW, int(room.total * _SHARE)), _LEAST) - room.free
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "LogFull",
     "LogHeld",
     "Parked",
+    "Room",
     "Settlement",
     "State",
     "StoredItem",
@@ -193,6 +194,15 @@ class State(msgspec.Struct, frozen=True):
     counts: Counts
 
 
+class Room(msgspec.Struct, frozen=True):
+    """What is left of the disk that a log is on, in bytes."""
+
+    free: int
+    """What events can still take; what the log keeps in reserve doesn't count, and below 0 it lacks that too."""
+    total: int
+    """The whole disk."""
+
+
 class Log(Protocol):
     """A durable, ordered record of accepted events. Its methods may be called from several threads."""
 
@@ -309,6 +319,10 @@ class Log(Protocol):
 
     def size(self) -> int:
         """Return the bytes that the log takes on disk."""
+        ...
+
+    def room(self) -> Room | None:
+        """Return what is left of the disk; None where that can't be told."""
         ...
 
     def own(self, role: str, lost: Callable[[], None] | None = None) -> AbstractContextManager[None]:

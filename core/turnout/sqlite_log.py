@@ -60,7 +60,19 @@ from turnout._sqlite_rows import (
     readable,
     rows_of,
 )
-from turnout.log import Accepted, Cursor, DeadLetter, DeadQuery, Entries, LogError, LogFull, Parked, Settlement, State
+from turnout.log import (
+    Accepted,
+    Cursor,
+    DeadLetter,
+    DeadQuery,
+    Entries,
+    LogError,
+    LogFull,
+    Parked,
+    Room,
+    Settlement,
+    State,
+)
 from turnout.reasons import Code, Outcome
 
 __all__ = ["SqliteLog"]
@@ -346,6 +358,10 @@ class SqliteLog:
             with suppress(FileNotFoundError):
                 total += os.stat(name).st_size
         return total
+
+    def room(self) -> Room | None:
+        """Return what is left of the disk beside the reserve; None when the file system doesn't say."""
+        return self._reserve.room()
 
     def check(self) -> list[str]:
         """Return a sentence for each damage found in the whole file; it takes as long as reading all of it."""
