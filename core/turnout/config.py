@@ -80,7 +80,8 @@ class LogSettings(Section):
 
     path = text("The file of the log; without it there is none, and `send` is the only way.", default="")
     keep_hours = number(
-        "How long an event stays in the log at least, for `turnout replay`; one that a destination needs stays longer.",
+        "How long an event stays in the log for `turnout replay`; one that a destination needs stays longer, and what "
+        "all have had goes sooner when the log has 80 % of `max_megabytes`, or the disk is nearly full.",
         default=24.0,
         minimum=0.0,
     )
