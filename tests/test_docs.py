@@ -217,6 +217,19 @@ def test_cases_that_a_package_ships_are_its_examples(shipped: Path) -> None:
     assert '### `told`\n\nTells ***.\n\nRules: `tracked`. Settings: `{"token": "***"}`.' in page
 
 
+def test_shipped_cases_without_pyyaml_cost_only_the_examples(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where PyYAML is missing, a package whose cases are YAML has its page all the same, and a warning says why."""
+    (shipped / "told.yaml").write_text("settings: {token: tok-78}\nevent: {type: track}\n", encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    told = written("widget")
+    assert (told["plugin"], told["examples"]) == ("widget", [])
+    [warning] = caplog.messages
+    assert warning.startswith("The examples of 'widget' are left out: ")
+    assert "pip install pyyaml" in warning
+
+
 def test_a_plain_case_is_preferred(shipped: Path) -> None:
     """Of several cases for a rule, one with few events and few settings is shown."""
     save(shipped, "a_many", settings={"token": "t-1"}, events=[track("m-1"), track("m-2")])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,8 @@ __all__ = [
     "rule_ids",
     "setting_doc",
 ]
+
+_logger = logging.getLogger("turnout")
 
 FORMAT = 1
 """The version of the shape of `DestinationDoc`; it grows when a key changes its meaning or goes."""
@@ -199,12 +202,26 @@ def rule_ids(text: str) -> list[str]:
 
 
 def _examples(kind: type[Destination], plugin: str, cases: Path | None) -> list[ExampleDoc]:
-    folder = shipped_cases(kind) if cases is None else cases
-    found = [] if folder is None else examples(kind, plugin, folder)
-    if cases is not None and not found:
+    if cases is None:
+        return _shipped(kind, plugin)
+    found = examples(kind, plugin, cases)
+    if not found:
         place = f"cases/{plugin}/<name>.json"
         raise ConfigError(f"{cases}: there is no case of '{plugin}' in it. A case is a file {place} with an event.")
     return found
+
+
+def _shipped(kind: type[Destination], plugin: str) -> list[ExampleDoc]:
+    """Return examples of the cases in the plugin's package; none, with a warning, when they need what isn't here."""
+    folder = shipped_cases(kind)
+    try:
+        return [] if folder is None else examples(kind, plugin, folder)
+    except ConfigError as error:
+        # Who only uses a plugin needs no PyYAML; a case that is wrong is its author's to mend.
+        if not isinstance(error.__context__, ModuleNotFoundError):
+            raise
+        _logger.warning("The examples of '%s' are left out: %s", plugin, error)
+        return []
 
 
 def setting_doc(told: SettingDoc) -> SettingDoc:
