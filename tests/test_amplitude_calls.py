@@ -587,7 +587,7 @@ def test_server_errors_are_retried_without_harm(status: int) -> None:
     assert [event["insert_id"] for event in simulator.events] == ["m-1", "m-1-1", "m-1-2"]
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 414])
+@pytest.mark.parametrize("status", [400, 403, 414])
 @pytest.mark.parametrize("kind", ["track", "identify", "alias"])
 def test_refusals_are_not_retried(kind: str, status: int) -> None:
     """Other errors are final: one attempt, and the vendor's words in the reason. AMP-HTTP-12."""

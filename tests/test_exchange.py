@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from turnout import (
+    ITEM,
     ITEMS,
     Answer,
     Batch,
@@ -87,6 +88,25 @@ class Counter(Destination):
     def named(self, event: Event) -> Item:
         """One name."""
         return self.names.item({"name": event.name})
+
+
+class Lists(Destination):
+    """Puts names on lists that have URLs of their own."""
+
+    name = "Lists"
+    settings = CounterSettings
+    put = Endpoint("POST", "https://lists.example/{item.list}", body=json_body(ITEM), keyed=False)
+    all = Endpoint("POST", "https://lists.example/all", body=json_body(ITEM), keyed=False)
+
+    @rule("track")
+    def listed(self, event: Event) -> Item:
+        """One name for one list."""
+        return self.put.item({"list": event.event})
+
+    @rule("page")
+    def listed_everywhere(self, event: Event) -> Item:
+        """One name for all of them."""
+        return self.all.item({"name": event.name})
 
 
 class CounterVendor(Simulator):
@@ -184,6 +204,22 @@ def attempted(target: Counter, timeout: float) -> Verdict:
             return verdicts[0]
 
     return asyncio.run(run())
+
+
+def test_what_is_not_there_is_an_item_or_an_address() -> None:
+    """A 404 refuses an item that is part of the URL; where all items share a URL, it is a matter of the settings."""
+    lists = Lists()
+
+    async def run() -> list[Verdict]:
+        exchange = Exchange("lists", lists, 5.0, httpx.ASGITransport(app=CounterVendor()))
+        async with exchange.sender:
+            items = lists.put.item({"list": "gone"}), lists.all.item({"name": "Ada"})
+            return [(await exchange.attempt((item,)))[0][0] for item in items]
+
+    refused, misplaced = asyncio.run(run())
+    assert (refused.fate, misplaced.fate) == (Fate.REFUSED, Fate.SETUP)
+    assert misplaced.reason is not None
+    assert "Compare base_url" in misplaced.reason.message
 
 
 def test_what_cannot_have_arrived_is_sent_again() -> None:

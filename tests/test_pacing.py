@@ -107,12 +107,13 @@ def test_five_failures_in_a_row_open_the_breaker_and_a_success_closes_it(clock: 
     assert breaker.state == "closed"
     breaker.succeeded()
     for _ in range(5):
-        breaker.failed()
+        breaker.failed(Reason(Code.VENDOR_UNAVAILABLE, "HTTP 503: back soon."))
     assert breaker.state == "open"
     breaker.succeeded()
     assert breaker.state == "closed"
     assert [record.message for record in caplog.records] == [
-        "destination 'acme': 5 requests in a row failed; trying now and then",
+        "destination 'acme': 5 requests in a row failed (HTTP 503: back soon); "
+        "it is tried now and then, and its events wait",
         "destination 'acme': the vendor answers again",
     ]
 

@@ -77,8 +77,9 @@ _DELIVERED = Verdict(Fate.DELIVERED)
 def read_status(answer: Answer, count: int) -> list[Verdict]:
     """Return the same verdict for each of `count` items, judged by the HTTP status alone.
 
-    2xx is delivered; 413 splits a request of several items; 401, 403 and 407 are a matter of the settings;
-    408, 425, 429 and 5xx are retried, after `Retry-After` if the answer has it; anything else is refused.
+    2xx is delivered; 413 splits a request of several items; 401, 403 and 407 are a matter of the settings, and so are
+    redirects, 404 and 405 (the address; where the URL holds a part of the item, a 404 refuses the item); 408, 425, 429
+    and 5xx are retried, after `Retry-After` if the answer has it; anything else is refused.
     """
     return [_verdict(answer, count)] * count
 
@@ -113,6 +114,8 @@ def _verdict(answer: Answer, count: int) -> Verdict:
         return Verdict(Fate.SPLIT)
     if status in (401, 403, 407):
         return Verdict(Fate.SETUP, Reason(Code.CREDENTIALS_REFUSED, answer.words()))
+    if 300 <= status < 400 or status in (404, 405):
+        return Verdict(Fate.SETUP, Reason(Code.VENDOR_REFUSED, f"{answer.words()} (Compare base_url and region.)"))
     if status == 429:
         return Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, answer.words()), retry_after(answer))
     if status in (408, 425) or status >= 500:

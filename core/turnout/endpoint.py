@@ -188,6 +188,8 @@ class BoundEndpoint(Endpoint):
         self.target = _target(plain.url, config) if unmasked is None else _shown_target(unmasked, config)
         """The URL, in which `{item.name}` stands for a field of the item."""
         self._in_url = url_fields(unmasked.target if unmasked else self.target)
+        self.varies = bool(self._in_url)
+        """Whether the URL holds a part of the item."""
         self._in_body = self.envelope.field
         if self._in_url:
             self.envelope = msgspec.structs.replace(self.envelope, left_out=frozenset(self._in_url))
@@ -213,7 +215,9 @@ class BoundEndpoint(Endpoint):
 
         `value` is the vendor's object (a JSON object, or any JSON value when `shared` is not used). `shared`
         holds more fields of the same object, encoded once by `share`; no field may stand in both, and then
-        `value` may not be empty. `key` is the idempotency key that the vendor will see, when it has one.
+        `value` may not be empty. `key` is the idempotency key that the vendor will see, when it has one. NaN and
+        infinity, which JSON lacks, become null: to look for them here would cost as much as encoding, so the contract
+        suite looks for them.
         Raises `Refusal` when the item is larger than one may be, or alone larger than a request, and `PluginError` when
         it has not the fields that the endpoint takes out of it for URL or body.
         """

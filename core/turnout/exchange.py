@@ -66,6 +66,8 @@ class Exchange:
         if len(verdicts) != count:
             fault = f"gave {len(verdicts)} verdicts for {count} items ({answer.words()})"
             return self._misread(Code.PLUGIN_BAD_RESULT, fault, count)
+        if answer.status == 404 and endpoint.varies and verdicts[0].fate is Fate.SETUP:
+            return [Verdict(Fate.REFUSED, verdicts[0].reason)] * count  # what isn't there is one item's, no address
         return verdicts
 
     def _misread(self, code: Code, fault: str, count: int) -> list[Verdict]:

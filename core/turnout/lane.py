@@ -177,7 +177,7 @@ class Lane:
             breaker.refused(first.reason or Reason(Code.CREDENTIALS_REFUSED, "The vendor refused the settings."))
             return first
         if not answered and first.fate is _REFUSED:
-            breaker.failed()
+            breaker.failed(first.reason)
             return None
         if any(verdict.fate is not _RETRY or verdict.own for verdict in verdicts):
             breaker.succeeded()
@@ -188,7 +188,7 @@ class Lane:
             self._consumer.events.slow_down()
             breaker.pause(first.wait if first.wait is not None else 1.0)
             return first
-        breaker.failed()
+        breaker.failed(first.reason)
         if first.wait is not None:
             breaker.pause(first.wait)
         return first

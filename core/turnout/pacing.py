@@ -75,11 +75,13 @@ class Breaker:
             _logger.warning("destination '%s': the vendor answers again", self.name)
         self._failures, self.setup = 0, None
 
-    def failed(self) -> None:
-        """Note that a request failed as a whole."""
+    def failed(self, reason: Reason | None = None) -> None:
+        """Note that a request failed as a whole, and why."""
         self._failures += 1
         if self._failures == _FAILURES:
-            _logger.warning("destination '%s': %d requests in a row failed; trying now and then", self.name, _FAILURES)
+            why = f" ({reason.message.rstrip('.')})" if reason else ""
+            told = "destination '%s': %d requests in a row failed%s; it is tried now and then, and its events wait"
+            _logger.warning(told, self.name, _FAILURES, why)
         if self._failures >= _FAILURES:
             self.pause(backoff(self._failures - _FAILURES + 2))
 
