@@ -761,15 +761,68 @@ def test_without_a_log_every_command_says_how_to_name_one(run: Run, command: str
     assert {one.exit_code for one in (result, newer, none, missing)} == {2}
 
 
-def test_a_damaged_letter_is_one_sentence(run: Run, letters: SqliteLog) -> None:
-    """Also in the middle of an export."""
+DAMAGES = [
+    "reason = x'00'",
+    "outcome = 'deaf'",
+    "items = x'c1'",
+    "user = cast(x'ff' AS text)",
+    "at_ms = x'00'",
+    "event = 7",
+    "version = x'00'",
+]
+
+
+def damage(how: str, where: str = "id = 2") -> None:
+    """Spoil dead letters in the file."""
     with sqlite3.connect("turnout.log") as connection:
-        connection.execute("UPDATE dead SET reason = x'00' WHERE id = 2")
+        connection.execute(f"UPDATE dead SET {how} WHERE {where}")
     connection.close()
-    for command in ("list", "export", "replay"):
-        result = run("dlq", command)
-        assert result.exit_code == 2
-        assert "dead letter 2 can't be read" in result.stderr
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_letter_blocks_none_of_the_others(run: Run, letters: SqliteLog, how: str) -> None:
+    """It is named on stderr, with what deletes it, and the exit code is 1.
+
+    The commands once ended at it with 2; but one bad record may not keep people from all others.
+    """
+    damage(how)
+    lists = run("dlq", "list", "--json")
+    assert listed(lists) == [1, 3, 4]
+    exported = run("dlq", "export", "-o", "out.jsonl")
+    assert [json.loads(line)["id"] for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()] == [1, 3, 4]
+    dry = run("dlq", "replay")
+    assert "1 dead letter that can't be read would stay\n" in dry.stdout
+    replayed = run("dlq", "replay", "--yes", "--json")
+    assert told(replayed)[0]["damaged"] == [2]
+    assert told(replayed)[0]["replayed"] == 2
+    for result in (lists, exported, dry, replayed):
+        assert result.exit_code == 1
+        assert result.stderr.count("turnout.log: the dead letter 2 can't be read: ") == 1
+        assert result.stderr.endswith("To delete it: turnout dlq purge --id 2\n")
+    with pytest.raises(LogError, match="the dead letter 2 can't be read"):
+        list(letters.dead(DeadQuery()))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_letter_can_be_deleted(run: Run, letters: SqliteLog, how: str) -> None:
+    """By its id, or with all others of the same filters."""
+    damage(how)
+    assert run("dlq", "purge", "--id", "2", "--yes").stdout == "1 dead letter deleted\n"
+    assert run("dlq", "list").exit_code == 0
+    damage(how, "id = 3")
+    assert run("dlq", "purge", "-d", "widget", "--yes").stdout == "2 dead letters deleted\n"
+    assert ids(letters) == [4]
+
+
+def test_where_every_letter_is_damaged_nobody_says_that_there_is_none(run: Run, letters: SqliteLog) -> None:
+    """Each is named; `show` has nothing to show, and ends with 2."""
+    damage("reason = x'00'", "1")
+    result = run("dlq", "list")
+    assert (result.exit_code, result.stdout) == (1, "No dead letter can be read.\n")
+    assert [line.rpartition(" ")[2] for line in result.stderr.splitlines()] == ["1", "2", "3", "4"]
+    assert run("dlq", "replay").stdout.startswith("4 dead letters that can't be read would stay\n")
+    shown = run("dlq", "show", "3")
+    assert (shown.exit_code, "dead letter 3 can't be read" in shown.stderr) == (2, True)
 
 
 def test_a_narrow_screen_shows_every_column(
@@ -882,7 +935,8 @@ def test_replay_is_dry_until_it_is_told(run: Run, letters: SqliteLog) -> None:
 def test_replay_as_json(run: Run, letters: SqliteLog) -> None:
     """Numbers, and for what stays the reason."""
     result = run("dlq", "replay", "--id", "3", "--json", "--yes")
-    assert told(result) == [{"done": True, "replayed": 1, "dropped": 0, "stay": 0, "stays": []}]
+    none = {"stay": 0, "stays": [], "damaged": []}
+    assert told(result) == [{"done": True, "replayed": 1, "dropped": 0, **none}]
     assert result.exit_code == 0
     [stays] = told(run("dlq", "replay", "--id", "4", "--json"))[0]["stays"]
     assert stays == {

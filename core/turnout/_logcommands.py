@@ -6,9 +6,9 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
@@ -71,11 +71,17 @@ def dlq() -> None:
 @click.option("--limit", type=click.IntRange(min=0), help="How many to list; by default 50, and with --json all.")
 @_json
 def list_(config: str | None, path: str | None, limit: int | None, as_json: bool, **filters: Any) -> None:
-    """List dead letters, oldest first, with a summary by reason."""
+    """List dead letters, oldest first, with a summary by reason.
+
+    One that can't be read is named on stderr, and the exit code is 1.
+    """
     from turnout._logscreen import letters
 
+    damaged: dict[int, str] = {}
     with _logged(config, path) as (log, configuration):
-        letters(log.dead(_query(log, configuration, **filters)), limit, as_json=as_json)
+        found = log.dead(_query(log, configuration, **filters), damaged=damaged.__setitem__)
+        letters(found, limit, as_json=as_json, damaged=damaged)
+    _end(damaged)
 
 
 @dlq.command()
@@ -106,18 +112,28 @@ def show(config: str | None, path: str | None, number: int, show_secrets: bool, 
 def export(config: str | None, path: str | None, output: str | None, show_secrets: bool, **filters: Any) -> None:
     """Write one JSON line for each dead letter: its event, its items, its reason.
 
-    Without a configuration nobody can tell what is secret: items are written without their data then.
+    Without a configuration nobody can tell what is secret: items are written without their data then. One that can't
+    be read is named on stderr, and the exit code is 1.
     """
     from turnout import _json
     from turnout.deadletters import line, secrets
 
+    damaged: dict[int, str] = {}
     with _logged(config, path) as (log, configuration):
         query = _query(log, configuration, **filters)
         dispatcher = None if show_secrets else _dispatcher(configuration)
         with _written(output) as stream:
-            for letter in log.dead(query):
+            for letter in log.dead(query, damaged=damaged.__setitem__):
                 hide = () if show_secrets else secrets(dispatcher, letter.destination)
                 stream.write(_json.compact(line(letter, hide)) + b"\n")
+    _end(damaged)
+
+
+def _end(damaged: Mapping[int, str], code: int = 0) -> NoReturn:
+    """Name on stderr the letters that can't be read, and end: with 1 when there are any."""
+    for number, sentence in damaged.items():
+        click.echo(f"turnout: {sentence} To delete it: turnout dlq purge --id {number}", err=True)
+    sys.exit(1 if damaged else code)
 
 
 @dlq.command("replay")
@@ -129,7 +145,8 @@ def replay_letters(config: str | None, path: str | None, yes: bool, as_json: boo
     """Send dead letters to their destinations once more; by default only say what would be done.
 
     A delivery that runs, or the next one, picks them up. An event that could not be mapped is mapped again, with the
-    settings of now; one that still can't be stays a dead letter, and the exit code is 1.
+    settings of now; one that still can't be stays a dead letter, and so does one that can't be read, which is named on
+    stderr: then the exit code is 1.
     """
     from turnout._logscreen import replayed
     from turnout.deadletters import replay
@@ -138,7 +155,7 @@ def replay_letters(config: str | None, path: str | None, yes: bool, as_json: boo
         query = _query(log, configuration, **filters)
         done = replay(log, query, dispatcher=_dispatcher(configuration), dry=not yes)
         replayed(done, dry=not yes, as_json=as_json)
-    sys.exit(1 if done.stays else 0)
+    _end(done.damaged, 1 if done.stays else 0)
 
 
 @dlq.command()
@@ -147,7 +164,7 @@ def replay_letters(config: str | None, path: str | None, yes: bool, as_json: boo
 @_yes
 @_json
 def purge(config: str | None, path: str | None, yes: bool, as_json: bool, **filters: Any) -> None:
-    """Delete dead letters for good; by default only say how many."""
+    """Delete dead letters for good, also those that can't be read; by default only say how many."""
     from turnout import deadletters
     from turnout._logscreen import purged
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import click
@@ -27,8 +27,8 @@ _NARROW = 72
 _NOT_DONE = "Nothing was done. Add --yes to do it."
 
 
-def letters(found: Iterable[DeadLetter], limit: int | None, *, as_json: bool) -> None:
-    """List dead letters; as JSON, one line for each."""
+def letters(found: Iterable[DeadLetter], limit: int | None, *, as_json: bool, damaged: Collection[int] = ()) -> None:
+    """List dead letters; as JSON, one line for each. `damaged` are, at the end, those that can't be read."""
     if as_json:
         for number, one in enumerate(found):
             if number == limit:
@@ -47,13 +47,13 @@ def letters(found: Iterable[DeadLetter], limit: int | None, *, as_json: bool) ->
             cells = (one.message_id or "", called(one), one.reason.code.value)
             at = when(one.at_ms)[:19].replace("T", " ")
             table.add_row(str(one.id), at, one.destination, *map(_plain, cells))
-    _listed(table, counts)
+    _listed(table, counts, damaged)
 
 
-def _listed(table: Table, counts: Counter[tuple[str, str, str]]) -> None:
+def _listed(table: Table, counts: Counter[tuple[str, str, str]], damaged: Collection[int]) -> None:
     total = counts.total()
     if not total:
-        click.echo("No dead letters.")
+        click.echo("No dead letter can be read." if damaged else "No dead letters.")
         return
     console = _console()
     if table.row_count:
@@ -118,9 +118,10 @@ def replayed(done: Replayed, *, dry: bool, as_json: bool) -> None:
     if as_json:
         stays = [_json.read(_json.compact(one)) for one in done.stays]
         counts = {"replayed": done.parked.total(), "dropped": done.dropped.total()}
-        _write({"done": not dry, **counts, "stay": sum(one.letters for one in done.stays), "stays": stays})
+        stay = {"stay": sum(one.letters for one in done.stays), "stays": stays, "damaged": sorted(done.damaged)}
+        _write({"done": not dry, **counts, **stay})
         return
-    if not (done.parked.total() or done.dropped.total() or done.stays):
+    if not (done.parked.total() or done.dropped.total() or done.stays or done.damaged):
         click.echo("No dead letters.")
         return
     for name, number in done.parked.items():
@@ -133,6 +134,8 @@ def replayed(done: Replayed, *, dry: bool, as_json: bool) -> None:
             click.echo(_clean(f"{name}: {_letters(number)} {verb} dropped: its settings send nothing for {them} now"))
     for one in done.stays:
         click.echo(_clean(_staying(one, dry)))
+    if number := len(done.damaged):
+        click.echo(f"{_letters(number)} that can't be read {'would stay' if dry else _verb('stays', 'stay', number)}")
     if dry:
         click.echo(_NOT_DONE)
 

@@ -6,29 +6,32 @@ Events are kept as one compressed row for each append. `Rows` reads them, also a
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zstandard
 
+from turnout._json import encode
 from turnout._sqlite_file import Damaged
 from turnout.log import DeadLetter, Entries, LogError, Parked, StoredItem
-from turnout.reasons import Outcome, Reason
+from turnout.reasons import Reason
 
 __all__ = [
     "AT_ONCE",
-    "DEAD",
     "LAST",
     "PARKED",
     "ROW",
     "Rows",
+    "Unreadable",
     "keys_in",
-    "letter_in",
     "letter_row",
+    "letters_in",
     "parked_in",
     "parked_state",
     "readable",
@@ -50,8 +53,8 @@ LAST = """SELECT max(value, coalesce((SELECT first + count - 1 FROM batches ORDE
     FROM meta WHERE key = 'last'"""
 PARKED = """SELECT id, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused, event
     FROM parked"""
-DEAD = """SELECT id, destination, position, message_id, user, outcome, reason, attempts, at_ms, event, items, version
-    FROM dead"""
+_LETTER = "id, destination, position, message_id, user, outcome, reason, attempts, at_ms, event, items, version"
+_DEAD = f"SELECT {_LETTER} FROM dead WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
 _HEADS = """SELECT first, count FROM batches WHERE first >=
     coalesce((SELECT first FROM batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1), 0) AND first + count > ?1
     ORDER BY first LIMIT ?2"""
@@ -61,6 +64,10 @@ _pack = msgspec.msgpack.encode
 _unpack_events = msgspec.msgpack.Decoder(list[bytes]).decode
 _unpack_items = msgspec.msgpack.Decoder(list[StoredItem]).decode
 _unpack_reason = msgspec.msgpack.Decoder(Reason | None).decode
+
+
+class Unreadable(LogError):
+    """A row makes no sense; the others may."""
 
 
 class _Contexts(threading.local):
@@ -213,7 +220,7 @@ def readable(path: Path, what: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         wrong = f"the {what} can't be read: {error}"
-        raise LogError(f"{path}: {wrong}. It is damaged, or a newer turnout has written it.") from None
+        raise Unreadable(f"{path}: {wrong}. It is damaged, or a newer turnout has written it.") from None
 
 
 def parked_state(parked: Parked) -> tuple[Any, ...]:
@@ -259,21 +266,50 @@ def letter_row(destination: str, letter: DeadLetter) -> tuple[Any, ...]:
     )
 
 
-def letter_in(path: Path, row: Sequence[Any]) -> DeadLetter:
-    """Return the dead letter of a row that `DEAD` has found."""
-    identifier, destination, position, message_id, user, outcome, reason, attempts, at_ms, event, items, by = row
-    with readable(path, f"dead letter {identifier}"):
-        return DeadLetter(
-            id=identifier,
-            destination=destination,
-            position=position,
-            message_id=message_id,
-            user=user,
-            outcome=Outcome(outcome),
-            reason=msgspec.msgpack.decode(reason, type=Reason),
-            attempts=attempts,
-            at_ms=at_ms,
-            event=event,
-            items=_unpack_items(items),
-            version=by,
-        )
+def letters_in(
+    path: Path, select: Callable[..., list[Any]], ids: Sequence[int], damaged: Callable[[int, str], None] | None
+) -> Iterator[DeadLetter]:
+    """Yield the dead letters of some ids, in their order; those that are gone are left out.
+
+    `damaged` is given the id of one that can't be read, and why; without it, `LogError` is raised.
+    """
+    for identifier, fetch in _fetched(select, ids):
+        try:
+            with readable(path, f"dead letter {identifier}"):
+                found = [_letter_in(row) for row in fetch()]
+        except Unreadable as error:
+            if damaged is None:
+                raise
+            damaged(identifier, str(error))
+        else:
+            yield from found
+
+
+def _fetched(select: Callable[..., list[Any]], ids: Sequence[int]) -> Iterator[tuple[int, Callable[[], list[Any]]]]:
+    """Yield ids, each with what returns its rows: when they can't be had together, each is asked for alone."""
+    try:
+        rows = select(_DEAD, encode(list(ids)).decode())
+    except LogError:
+        for identifier in ids:
+            yield identifier, partial(_alone, select, identifier)
+    else:
+        for row in rows:
+            yield row[0], partial(list, [row])
+
+
+def _alone(select: Callable[..., list[Any]], identifier: int) -> list[Any]:
+    """Return the row of a dead letter; raises ValueError when SQLite can't make sense of it."""
+    try:
+        return select(_DEAD, encode([identifier]).decode())
+    except LogError as error:
+        if isinstance(error.__cause__, sqlite3.DatabaseError):
+            raise ValueError(str(error.__cause__)) from None
+        raise
+
+
+def _letter_in(row: Sequence[Any]) -> DeadLetter:
+    """Return the dead letter of a row that `_DEAD` has found; raises ValueError when it is damaged."""
+    fields = dict(zip(_LETTER.split(", "), row, strict=True))
+    fields["reason"] = msgspec.msgpack.decode(fields["reason"], type=Reason)
+    fields["items"] = _unpack_items(fields["items"])
+    return msgspec.convert(fields, DeadLetter, builtin_types=(bytes,))

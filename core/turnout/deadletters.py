@@ -142,6 +142,8 @@ class Replayed(msgspec.Struct):
     """For each destination, those for which its settings now send nothing, on purpose: they count as dropped."""
     stays: list[Stays] = []
     """The others, by destination and reason."""
+    damaged: dict[int, str] = {}
+    """Those that can't be read, by id, each with a sentence that says why; they stay too."""
 
 
 def replay(
@@ -158,7 +160,7 @@ def replay(
     again, without what earlier events had left for it. A running delivery picks them up. Letters go in the order in
     which they died; one that can't be replayed stays. Without a dispatcher nothing can be mapped, and nobody can tell
     whether a destination is still configured. An event whose mapping ended the process or didn't come back is only
-    mapped when the query names it, by id or reason.
+    mapped when the query names it, by id or reason. One that can't be read keeps no other from going.
 
     A kill in between leaves some letters twice, parked and dead; none is lost. Raises `LogError` when another process
     replays or purges.
@@ -166,20 +168,24 @@ def replay(
     run = _Run(log, dispatcher, clock, named=query.ids is not None or query.code is not None)
     with nullcontext() if dry else log.own(_ROLE):
         # Those of now: what is refused once more while this runs has a new id.
-        for ids in _pieces([letter.id for letter in log.dead(query)]):
-            letters = sorted(log.dead(DeadQuery(ids=ids)), key=lambda letter: letter.destination)
+        damaged = run.result.damaged
+        for ids in _pieces([letter.id for letter in log.dead(query, damaged=damaged.__setitem__)]):
+            found = log.dead(DeadQuery(ids=ids), damaged=damaged.__setitem__)
+            letters = sorted(found, key=lambda letter: letter.destination)
             for destination, group in itertools.groupby(letters, key=lambda letter: letter.destination):
                 run.take(destination, list(group), dry)
     return run.result
 
 
 def purge(log: Log, query: DeadQuery) -> int:
-    """Delete dead letters for good and return how many there were; their events stay counted as dead.
+    """Delete dead letters for good, also those that can't be read, and return how many there were.
 
-    Raises `LogError` when another process replays or purges.
+    Their events stay counted as dead. Raises `LogError` when another process replays or purges.
     """
     with log.own(_ROLE):
-        return sum(log.bury(ids) for ids in _pieces([letter.id for letter in log.dead(query)]))
+        damaged: dict[int, str] = {}
+        ids = [letter.id for letter in log.dead(query, damaged=damaged.__setitem__)]
+        return sum(log.bury(some) for some in _pieces([*ids, *damaged]))
 
 
 def _pieces(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -289,8 +289,14 @@ class Log(Protocol):
         """Return how many events are parked."""
         ...
 
-    def dead(self, query: DeadQuery, *, limit: int | None = None) -> Iterator[DeadLetter]:
-        """Yield dead letters, oldest first."""
+    def dead(
+        self, query: DeadQuery, *, limit: int | None = None, damaged: Callable[[int, str], None] | None = None
+    ) -> Iterator[DeadLetter]:
+        """Yield dead letters, oldest first.
+
+        For one that can't be read `damaged` is called with its id and a sentence that says why, and the others follow;
+        without it, `LogError` is raised. It counts for the limit.
+        """
         ...
 
     def count_dead(self, query: DeadQuery) -> int:

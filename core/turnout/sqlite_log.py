@@ -47,14 +47,13 @@ from turnout._sqlite_file import (
 )
 from turnout._sqlite_rows import (
     AT_ONCE,
-    DEAD,
     LAST,
     PARKED,
     ROW,
     Rows,
     keys_in,
-    letter_in,
     letter_row,
+    letters_in,
     parked_in,
     parked_state,
     readable,
@@ -290,15 +289,20 @@ class SqliteLog:
         """Return how many events are parked."""
         return int(self._select("SELECT count(*) FROM parked WHERE destination = ?", destination)[0][0])
 
-    def dead(self, query: DeadQuery, *, limit: int | None = None) -> Iterator[DeadLetter]:
-        """Yield dead letters, oldest first."""
+    def dead(
+        self, query: DeadQuery, *, limit: int | None = None, damaged: Callable[[int, str], None] | None = None
+    ) -> Iterator[DeadLetter]:
+        """Yield dead letters, oldest first.
+
+        For one that can't be read `damaged` is called with its id and a sentence that says why, and the others follow;
+        without it, `LogError` is raised. It counts for the limit.
+        """
         wanted, values = _where(query)
         after, left = 0, sys.maxsize if limit is None else limit
-        text = f"{DEAD} WHERE id > ? AND {wanted} ORDER BY id LIMIT ?"
-        while left > 0 and (rows := self._select(text, after, *values, min(left, AT_ONCE))):
-            for row in rows:
-                yield letter_in(self.path, row)
-            after, left = rows[-1][0], left - len(rows)
+        text = f"SELECT id FROM dead WHERE id > ? AND {wanted} ORDER BY id LIMIT ?"  # noqa: S608
+        while left > 0 and (ids := [row[0] for row in self._select(text, after, *values, min(left, AT_ONCE))]):
+            yield from letters_in(self.path, self._select, ids, damaged)
+            after, left = ids[-1], left - len(ids)
 
     def count_dead(self, query: DeadQuery) -> int:
         """Return how many dead letters a query means."""
