@@ -9,7 +9,7 @@ import msgspec
 
 from turnout import Carried, Code, Config, Context, Copy, Derived, Event, Refusal, compile_copies
 from turnout_amplitude.device import advertising_id, device_finder
-from turnout_amplitude.properties import OPERATORS, add_campaign
+from turnout_amplitude.properties import add_campaign, unmixed
 from turnout_amplitude.useragent import parse
 from turnout_amplitude.values import session_id, text_of
 
@@ -230,7 +230,7 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
             if query and context.page.search:
                 user.update(dict.fromkeys(query, context.page.search))
             if user:
-                fields["user_properties"] = user if OPERATORS.isdisjoint(user) else {"$set": user}
+                fields["user_properties"] = unmixed(user)
         if options:
             _add_options(fields, options, events)
         return fields

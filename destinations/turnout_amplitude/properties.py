@@ -8,7 +8,6 @@ from turnout import Config, Event, Note
 from turnout_amplitude.values import numeric
 
 __all__ = [
-    "OPERATORS",
     "Operations",
     "add_campaign",
     "added_properties",
@@ -17,22 +16,6 @@ __all__ = [
     "query_properties",
     "unmixed",
 ]
-
-OPERATORS = frozenset(
-    {
-        "$add",
-        "$append",
-        "$clearAll",
-        "$postInsert",
-        "$preInsert",
-        "$prepend",
-        "$remove",
-        "$set",
-        "$setOnce",
-        "$unset",
-    }
-)
-
 
 def beside_traits(event: Event, config: Config, platform: str) -> dict[str, Any]:
     """Return the user properties that an identify call sets beside its traits: on the server UTM, then query string.
@@ -105,8 +88,13 @@ def added_properties(event: Event, config: Config, platform: str) -> dict[str, A
 
 
 def unmixed(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the same properties, all under `$set` when one is called like an operator (AMP-IDENT-11)."""
-    return properties if OPERATORS.isdisjoint(properties) else {"$set": properties}
+    """Return the same properties, all under `$set` when the name of one begins as those of operators do (AMP-IDENT-11).
+
+    Amplitude takes every such name for an operation, and refuses plain keys beside one.
+    """
+    if "$" in "".join(properties) and any(name[:1] == "$" for name in properties):
+        return {"$set": properties}
+    return properties
 
 
 class Operations:
