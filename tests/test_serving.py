@@ -505,14 +505,22 @@ def test_a_full_disk_gets_503_until_there_is_room(tmp_path: Path, small_disk: Pa
     assert "Traceback" not in one.output
 
 
-def test_a_disk_full_of_delivered_events_takes_more(tmp_path: Path, small_disk: Path, vendor: Vendor) -> None:
-    """They go before `keep_hours` are over; as long as they are not delivered they stay, and calls get 503."""
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_disk_full_of_delivered_events_takes_more(
+    tmp_path: Path, small_disk: Path, vendor: Vendor, foreign: bool
+) -> None:
+    """They go before `keep_hours` are over; as long as they are not delivered they stay, and calls get 503.
+
+    Also when another program has taken the last byte.
+    """
     simulator, url = vendor
     config = configured(tmp_path, url, log={"path": str(small_disk / "turnout.log")})
     with served(config, "--no-deliver") as one:
         for fill in range(3):
             accepted = _fill(one, fill)
             assert _until_refused(one).status_code == 503
+            if foreign:
+                _take_all(small_disk / f"foreign-{fill}")
             done = turnout("deliver", "--config", config, "--until-empty")
             assert (done.returncode, len(accepted - taken(simulator).keys())) == (0, 0)
             assert "goes before its keep_hours" in done.stderr

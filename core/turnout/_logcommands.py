@@ -164,7 +164,7 @@ def replay_letters(config: str | None, path: str | None, yes: bool, as_json: boo
 @_yes
 @_json
 def purge(config: str | None, path: str | None, yes: bool, as_json: bool, **filters: Any) -> None:
-    """Delete dead letters for good, also those that can't be read; by default only say how many."""
+    """Delete dead letters for good, damaged ones too; by default only say how many."""
     from turnout import deadletters
     from turnout._logscreen import purged
 
