@@ -17,6 +17,7 @@ __all__ = [
     "unmixed",
 ]
 
+
 def beside_traits(event: Event, config: Config, platform: str) -> dict[str, Any]:
     """Return the user properties that an identify call sets beside its traits: on the server UTM, then query string.
 
