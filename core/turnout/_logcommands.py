@@ -6,9 +6,9 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -75,13 +75,13 @@ def list_(config: str | None, path: str | None, limit: int | None, as_json: bool
 
     One that can't be read is named on stderr, and the exit code is 1.
     """
-    from turnout._logscreen import letters
+    from turnout._logscreen import end, letters
 
     damaged: dict[int, str] = {}
     with _logged(config, path) as (log, configuration):
         found = log.dead(_query(log, configuration, **filters), damaged=damaged.__setitem__)
         letters(found, limit, as_json=as_json, damaged=damaged)
-    _end(damaged)
+    end(damaged)
 
 
 @dlq.command()
@@ -116,6 +116,7 @@ def export(config: str | None, path: str | None, output: str | None, show_secret
     be read is named on stderr, and the exit code is 1.
     """
     from turnout import _json
+    from turnout._logscreen import end
     from turnout.deadletters import line, secrets
 
     damaged: dict[int, str] = {}
@@ -126,14 +127,7 @@ def export(config: str | None, path: str | None, output: str | None, show_secret
             for letter in log.dead(query, damaged=damaged.__setitem__):
                 hide = () if show_secrets else secrets(dispatcher, letter.destination)
                 stream.write(_json.compact(line(letter, hide)) + b"\n")
-    _end(damaged)
-
-
-def _end(damaged: Mapping[int, str], code: int = 0) -> NoReturn:
-    """Name on stderr the letters that can't be read, and end: with 1 when there are any."""
-    for number, sentence in damaged.items():
-        click.echo(f"turnout: {sentence} To delete it: turnout dlq purge --id {number}", err=True)
-    sys.exit(1 if damaged else code)
+    end(damaged)
 
 
 @dlq.command("replay")
@@ -148,14 +142,14 @@ def replay_letters(config: str | None, path: str | None, yes: bool, as_json: boo
     settings of now; one that still can't be stays a dead letter, and so does one that can't be read, which is named on
     stderr: then the exit code is 1.
     """
-    from turnout._logscreen import replayed
+    from turnout._logscreen import end, replayed
     from turnout.deadletters import replay
 
     with _logged(config, path) as (log, configuration):
         query = _query(log, configuration, **filters)
         done = replay(log, query, dispatcher=_dispatcher(configuration), dry=not yes)
         replayed(done, dry=not yes, as_json=as_json)
-    _end(done.damaged, 1 if done.stays else 0)
+    end(done.damaged, 1 if done.stays else 0)
 
 
 @dlq.command()

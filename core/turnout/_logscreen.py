@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -19,7 +20,7 @@ from turnout.logstatus import Forgotten
 from turnout.plan import reason_dict
 from turnout.replaying import Fed, Rewound
 
-__all__ = ["fed", "forgotten", "letter", "letters", "purged", "replayed", "rewound", "standing"]
+__all__ = ["end", "fed", "forgotten", "letter", "letters", "purged", "replayed", "rewound", "standing"]
 
 _LISTED = 50
 _NARROW = 72
@@ -144,6 +145,13 @@ def _staying(one: Stays, dry: bool) -> str:
     verb = "would stay" if dry else _verb("stays", "stay", one.letters)
     code = f" [{one.code}]" if one.code else ""
     return f"{one.destination}: {_letters(one.letters)} {verb} (the first: {one.first}): {one.message}{code}"
+
+
+def end(damaged: Mapping[int, str], code: int = 0) -> NoReturn:
+    """Name on stderr the letters that can't be read, and end the command: with 1 when there are any."""
+    for number, sentence in damaged.items():
+        click.echo(f"turnout: {_clean(sentence)} To delete it: turnout dlq purge --id {number}", err=True)
+    sys.exit(1 if damaged else code)
 
 
 def purged(number: int, *, dry: bool, as_json: bool) -> None:
