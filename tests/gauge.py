@@ -8,7 +8,7 @@ from typing import Any
 from turnout import ITEMS, Destination, Endpoint, Event, Item, Settings, json_body, rule, setting
 from turnout.settings import choice, flag, names, text
 
-__all__ = ["Buoy", "BuoySettings", "Gauge", "GaugeSettings"]
+__all__ = ["Buoy", "BuoySettings", "Ferry", "FerrySettings", "Gauge", "GaugeSettings"]
 
 
 def is_order(name: str) -> bool:
@@ -81,3 +81,41 @@ class Buoy(Destination):
     def wrecked(self, event: Event) -> Item:
         """A wreck is a sighting."""
         return self.sightings.item({"id": event.message_id, "wreck": True}, key=event.message_id)
+
+
+class FerrySettings(Settings):
+    """The settings of the ferry."""
+
+    token = text("The key.", required=True, secret=True, routing=True)
+    decks = names("Screens that are decks.")
+
+
+class Ferry(Destination):
+    """What no event of the spec becomes: a call of its own, people with a trait, and screens that settings name."""
+
+    name = "Ferry"
+    settings = FerrySettings
+    pure = True
+    loads = Endpoint("POST", "https://ferry.example/loads", body=json_body(ITEMS))
+    crews = Endpoint("POST", "https://ferry.example/crews", body=json_body(ITEMS))
+
+    @rule("track", event=lambda name: name == "cart_lines")
+    def loaded(self, event: Event) -> Item:
+        """The lines of a cart are a load."""
+        given = event.properties
+        told = {"by": event.user_id or event.anonymous_id, "quay": given.get("quay") or given.get("harbour")}
+        told |= {"lines": given.get("lines"), "crates": given.get("crates"), "language": event.context.locale}
+        return self.loads.item({key: value for key, value in told.items() if value is not None})
+
+    @rule("identify")
+    def hired(self, event: Event) -> Item | None:
+        """Who has a berth is crew."""
+        berth, watch = event.traits.get("berth"), event.traits.get("watch")
+        return self.crews.item({"berth": berth, "watch": watch}) if berth else None
+
+    @rule("screen")
+    def boarded(self, event: Event) -> Item | None:
+        """A screen of a deck with a ramp is a load."""
+        ramp = event.properties.get("ramp")
+        deck = event.name if ramp and event.name in self.config.decks else None
+        return self.loads.item({"deck": deck, "ramp": ramp, "side": event.properties.get("side")}) if deck else None

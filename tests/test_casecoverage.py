@@ -145,17 +145,23 @@ def test_a_value_that_only_moves_the_address_counts(gauge: Path) -> None:
     assert all(use.used for use in covered(folder).destinations[0].values)
 
 
-def test_a_rule_beyond_the_spec_is_told(run: Run, gauge: Path) -> None:
-    """No specimen has its event's name, so nothing is known of its edges; a case of it still counts for the rule."""
+def test_a_rule_beyond_the_spec_is_known_by_its_cases(run: Run, gauge: Path) -> None:
+    """No specimen has its event's name: without a case nothing is known of its edges, which is told; with one it is."""
     folder = gauge.parent / "buoy"
     folder.mkdir()
+    write(folder, "north", PAGE)
+    assert covered(folder).destinations[0].unseen == ("wrecked",)
+    shown = run("--coverage", "-q", str(folder)).stdout.splitlines()
+    told = "  no made event and no case has an item of, so edges and mutants don't count"
+    assert shown[shown.index(told) + 1] == "    wrecked"
     write(folder, "wreck", {**ORDER, "event": "Wreck Seen"})
     (one,) = covered(folder).destinations
-    assert one.unseen == ("wrecked",)
-    assert {use.rule: use.used for use in one.rules} == {"sighted": False, "wrecked": True}
-    shown = run("--coverage", "-q", str(folder)).stdout.splitlines()
-    told = "  no event made from the spec has an item of, so edges and mutants don't count"
-    assert shown[shown.index(told) + 1] == "    wrecked"
+    assert one.unseen == ()
+    assert {use.rule: use.used for use in one.rules} == {"sighted": True, "wrecked": True}
+    links = {
+        (use.link.source.name, use.link.target.path): use.used for use in one.edges if use.link.target.rule == "wrecked"
+    }
+    assert links[("/messageId", "/id")]
 
 
 def test_values_that_are_alike_are_told(gauge: Path) -> None:

@@ -108,6 +108,86 @@ def test_a_fallback_in_the_middle_of_a_chain_can_be_lost(gauge: Path) -> None:
     assert lost not in ids(score(folder))
 
 
+CART = {
+    "type": "track",
+    "messageId": "m-8",
+    "userId": "u-8",
+    "event": "cart_lines",
+    "timestamp": "2026-01-02T03:04:08Z",
+    "properties": {"lines": 7, "crates": 7, "quay": "north quay", "harbour": "old harbour"},
+}
+HIRED = {"type": "identify", "messageId": "m-9", "userId": "u-9", "traits": {"berth": "9 b", "watch": "9 b"}}
+BOARDED = {
+    "type": "screen",
+    "messageId": "m-10",
+    "userId": "u-10",
+    "name": "Car deck",
+    "properties": {"ramp": "port", "side": "port"},
+}
+
+
+@pytest.fixture
+def ferry(gauge: Path) -> Path:
+    """The folder of cases of a destination whose rules no specimen of the spec runs, with a case of each rule."""
+    folder = gauge.parent / "ferry"
+    folder.mkdir()
+    write_case(folder, "cart", CART, {})
+    write_case(folder, "hired", HIRED, {})
+    write_case(folder, "plain", {**BOARDED, "name": "Saloon"}, {"decks": ["Sun deck"]})
+    write_case(folder, "boarded", BOARDED, {"decks": ["Car deck"]})
+    return folder
+
+
+HOLES = [
+    "ferry loaded@server swap /crates /lines",
+    "ferry loaded@server field /language",
+    "ferry loaded@server fallback /by /anonymousId",
+    "ferry loaded@server fallback /quay /properties/harbour",
+    "ferry hired@server swap /berth /watch",
+    "ferry boarded@server swap /ramp /side",
+]
+
+
+def test_holes_in_rules_that_the_spec_has_no_event_for_are_named(ferry: Path) -> None:
+    """A name of one's own, a trait that only cases have, a name from the settings of one case: survivors name each."""
+    assert set(HOLES) <= set(ids(score(ferry)))
+    assert score(ferry, jobs=2).to_dict() == score(ferry).to_dict()
+    (shown,) = coverage(find([ferry])).destinations
+    assert shown.unseen == ()
+    missing = {
+        (one.link.target.rule, one.link.source.name, one.link.target.path) for one in shown.edges if not one.used
+    }
+    assert {
+        ("loaded", "/anonymousId", "/by"),
+        ("loaded", "/context/locale", "/language"),
+        ("loaded", "/properties/harbour", "/quay"),
+    } <= missing
+
+
+def test_the_events_that_survivors_show_mend_such_rules_too(ferry: Path) -> None:
+    """With a case of each, and values that are not alike, nothing survives, and every edge is pinned."""
+    cart = {**CART, "properties": {**CART["properties"], "crates": 8}}
+    write_case(ferry, "cart", cart, {})
+    write_case(ferry, "hired", {**HIRED, "traits": {"berth": "9 b", "watch": "dog"}}, {})
+    write_case(ferry, "boarded", {**BOARDED, "properties": {"ramp": "bow", "side": "port"}}, {"decks": ["Car deck"]})
+    for number, one in enumerate(score(ferry).survivors):
+        told = one.to_dict()
+        write_case(ferry, f"told_{number}", told["event"], told["settings"])
+    assert ids(score(ferry)) == []
+
+
+def test_a_large_suite_of_such_a_rule_adds_only_a_few_events(ferry: Path) -> None:
+    """Those that differ most are taken: one field that a single case has is among them."""
+    for number in range(40):
+        write_case(ferry, f"cart_{number}", {**CART, "messageId": f"m-{100 + number}"}, {})
+    write_case(ferry, "odd", {**CART, "messageId": "m-99", "context": {"locale": "nn-NO"}}, {})
+    (shown,) = coverage(find([ferry])).destinations
+    assert ("/context/locale", "/language") in [
+        (one.link.source.name, one.link.target.path) for one in shown.edges if one.used
+    ]
+    assert len({one.specimen for one in shown.edges if one.link.target.rule == "loaded"}) <= 5
+
+
 def test_a_survivor_shows_an_event_that_would_notice(gauge: Path) -> None:
     """A case of the event and the settings that each tells leaves no survivor."""
     write(gauge, "page")

@@ -22,6 +22,7 @@ from turnout.destination import Destination, declared_rules, load_destination, r
 from turnout.event import CALL_TYPES
 from turnout.inputs import Inputs
 from turnout.plan import Plan
+from turnout.specimens import Specimen
 
 __all__ = ["Indexer", "Killer", "Shown", "Verdict"]
 
@@ -98,16 +99,19 @@ class Killer:
         index: Sequence[Shown],
         shapes: Mapping[str, Sequence[Destination]],
         witnesses: Mapping[str, Witness],
+        own: Mapping[str, Sequence[Specimen]],
     ) -> None:
         self._index = index
         self._shapes = shapes
+        self._own = own
+        """The specimens of each destination that are events of cases."""
         self._witnesses = witnesses
         """What shows a mutant where no whole specimen does, by its id."""
         self._cases: dict[tuple[Path, int], _Bench] = {}
         self._specimens: dict[str, _Specimens] = {}
 
     def __reduce__(self) -> tuple[type[Killer], tuple[Any, ...]]:
-        return Killer, (self._index, self._shapes, self._witnesses)
+        return Killer, (self._index, self._shapes, self._witnesses, self._own)
 
     def __call__(self, mutants: Iterable[Mutant]) -> list[Verdict]:
         """Return what comes of each."""
@@ -119,7 +123,8 @@ class Killer:
             if self._bench(shown).notices(mutant):
                 return Verdict(mutant, shown.path)
         if mutant.destination not in self._specimens:
-            self._specimens[mutant.destination] = _Specimens(self._shapes[mutant.destination])
+            name = mutant.destination
+            self._specimens[name] = _Specimens(self._shapes[name], self._own[name])
         return self._specimens[mutant.destination].verdict(mutant, self._witnesses.get(mutant.id))
 
     def _noticing(self, mutant: Mutant) -> list[Shown]:
@@ -189,8 +194,9 @@ def _mutable_one(name: str) -> type[Destination]:
 class _Specimens:
     """The specimens of a destination with all the settings that its suite is about, each plan of them once."""
 
-    def __init__(self, shapes: Sequence[Destination]) -> None:
+    def __init__(self, shapes: Sequence[Destination], own: Sequence[Specimen]) -> None:
         plugin: Any = type(shapes[0])
+        self._own = own
         self._kind: Any = plugin
         kind = mutable(plugin)
         self._shapes = [cast(Mutable, rebuilt(kind, one.id, one.config)) for one in shapes]
@@ -200,7 +206,7 @@ class _Specimens:
         """Yield shape, name and trial of a specimen, its fields, and whether its plan is one that was not there yet."""
         trials: dict[str, Trial] = {}
         seen: set[Any] = set()
-        for number, (destination, specimens) in enumerate(chosen(self._shapes, call_type)):
+        for number, (destination, specimens) in enumerate(chosen(self._shapes, call_type, self._own)):
             for one in specimens:
                 trial = trials.setdefault(one.name, trial_with(destination, one.event))
                 output = trial.output(trial.payload.text, destination)

@@ -7,7 +7,7 @@ before (a field of a rule, or a rule with another value of a setting that matter
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -33,7 +33,7 @@ from turnout.mapping import quietly
 from turnout.settings import Settings
 from turnout.specimens import Specimen, named, specimens
 
-__all__ = ["Field", "Survey", "Witness", "chosen", "survey", "trial_with"]
+__all__ = ["Field", "Survey", "Witness", "chosen", "further", "survey", "trial_with"]
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _MESSAGE_ID = "made-message-id"
@@ -57,6 +57,11 @@ class Field(msgspec.Struct, frozen=True, order=True):
     platform: str
     rule: str
     path: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its platform and its rule."""
+        return self.platform, self.rule
 
 
 class Witness(msgspec.Struct, frozen=True):
@@ -103,6 +108,22 @@ class Survey(msgspec.Struct):
         self.values |= other.values
         self.keyed |= other.keyed
 
+    def only(self, places: Collection[tuple[str, str]]) -> Survey:
+        """Return what it has of the rules on these platforms, and of what is of no rule."""
+        return Survey(
+            {
+                link: witness
+                for link, witness in self.links.items()
+                if not link.target.rule or (link.platform, link.target.rule) in places
+            },
+            {field: witness for field, witness in self.fields.items() if field.place in places},
+            {field: kinds_ for field, kinds_ in self.kinds.items() if field.place in places},
+            {field for field in self.taken if field.place in places},
+            {key: witness for key, witness in self.chains.items() if key[0].place in places},
+            self.keyed & set(places),
+            self.values,
+        )
+
 
 def survey(shapes: Sequence[Destination], jobs: int = 1) -> Survey:
     """Return what specimens show of destinations of one class, whose settings differ; the last ones are kept."""
@@ -116,6 +137,26 @@ def _survey(shapes: tuple[ByValue, ...], jobs: int) -> Survey:
     lots = sorted(CALL_TYPES, key=lambda one: (one not in _LONG, one))
     for part in shared_out(Surveyor([one.base for one in shapes]), lots, jobs, "looked at specimens"):
         made.add(part)
+    return _without_core(made)
+
+
+def further(
+    shown: Survey,
+    shapes: Sequence[Destination],
+    lots: Sequence[Sequence[Specimen]],
+    places: Collection[tuple[str, str]],
+    jobs: int = 1,
+) -> Survey:
+    """Return a survey with what further specimens show of the rules at `places`, which are platforms and rules."""
+    made = Survey()
+    made.add(shown)
+    for part in shared_out(Onlooker(shapes), lots, jobs, "looked at events of cases"):
+        made.add(part.only(places))
+    return _without_core(made)
+
+
+def _without_core(made: Survey) -> Survey:
+    """Return a survey without what only says how turnout itself works out the time and the message id."""
     made.links = {link: witness for link, witness in made.links.items() if not _core_made(link, made.links)}
     made.chains = {key: witness for key, witness in made.chains.items() if key[1] not in {one.name for one in _TIMES}}
     return made
@@ -146,8 +187,29 @@ class Surveyor:
         return looking.survey
 
 
-def chosen(shapes: Sequence[Destination], call_type: str) -> Iterator[tuple[Destination, list[Specimen]]]:
-    """Yield each destination with its specimens of a call type, those with words of its settings too.
+class Onlooker:
+    """Looks at given specimens with the settings of each shape."""
+
+    def __init__(self, shapes: Sequence[Destination]) -> None:
+        self.shapes = shapes
+
+    def __reduce__(self) -> tuple[type[Onlooker], tuple[Sequence[Destination]]]:
+        return Onlooker, (self.shapes,)
+
+    def __call__(self, every: Sequence[Specimen]) -> Survey:
+        """Return what these specimens show."""
+        looking = _Looking(self.shapes)
+        with quietly():
+            for number, destination in enumerate(self.shapes):
+                for one in every:
+                    looking.look(number, destination, one)
+        return looking.survey
+
+
+def chosen(
+    shapes: Sequence[Destination], call_type: str, own: Sequence[Specimen] = ()
+) -> Iterator[tuple[Destination, list[Specimen]]]:
+    """Yield each destination with its specimens of a call type, those with words of its settings too, and its `own`.
 
     Where platforms count, the specimens that come from none are also from each.
     """
@@ -157,7 +219,8 @@ def chosen(shapes: Sequence[Destination], call_type: str) -> Iterator[tuple[Dest
         key = destination.device_mode, tuple(sorted(words_of(destination)))
         if key not in found:
             each = [*common, *(_of_type(named(destination), call_type) if key[1] else ())]
-            found[key] = [*each, *_from_platforms(each, destination)] if destination.device_mode else each
+            platforms = _from_platforms(each, destination) if destination.device_mode else ()
+            found[key] = [*each, *platforms, *_of_type(own, call_type)]
         yield destination, found[key]
 
 

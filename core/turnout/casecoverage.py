@@ -9,8 +9,9 @@ found.destinations[0].edges # each edge, and whether a case pins it
 
 An *edge* leads from one place of the input (a value of the event, a setting) to one place of the output. Which there
 are is found on specimens, which are made from the spec, under the settings that occur in the cases, and with each
-single setting changed: `turnout.lineage` says how. A case *pins* an edge when its plan changes, where a snapshot shows
-it, as soon as that place of its event or of its settings is changed. Rules and edges count for each platform.
+single setting changed: `turnout.lineage` says how. Of a rule that none of them runs (as of a name that the spec lacks)
+a few events of the cases that run it are specimens too. A case *pins* an edge when its plan changes, where a snapshot
+shows it, as soon as that place of its event or of its settings is changed. Rules and edges count for each platform.
 
 What can't be pinned is no edge here: secrets (a snapshot shows `***`), and what turnout itself works out before a
 destination sees the event (the time from four places, the id of an event without one), which counts once.
@@ -25,15 +26,15 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from turnout._ground import ground, rule_platforms
 from turnout._links import Link
 from turnout._pinning import Goals, Pinned, RuleAt, SettingValue, pinned
-from turnout._shapes import settings_told, shapes, values_of
-from turnout._survey import Survey, Witness, survey
+from turnout._shapes import settings_told, values_of
+from turnout._survey import Witness
 from turnout.alike import Alike, alike
 from turnout.cases import Case
 from turnout.checking import Suite
-from turnout.destination import Destination, Rule, declared_rules, load_destination
-from turnout.platforms import SERVER
+from turnout.destination import Rule, declared_rules, load_destination
 from turnout.sourcecases import destination_cases
 
 __all__ = ["AlikeIn", "CaseCoverage", "DestinationCoverage", "EdgeUse", "RuleUse", "ValueUse", "coverage"]
@@ -109,7 +110,7 @@ class DestinationCoverage(msgspec.Struct, frozen=True):
     without_effect: tuple[str, ...]
     """The settings whose change no specimen shows in a plan."""
     unseen: tuple[str, ...] = ()
-    """The rules that no specimen has an item of, as of a name of its own: their edges and mutants don't count."""
+    """The rules that no specimen and no single event of a case has an item of: their edges and mutants don't count."""
 
     @property
     def parts(self) -> dict[str, Sequence[RuleUse | ValueUse | EdgeUse]]:
@@ -201,13 +202,13 @@ def coverage(cases: Suite | Iterable[Path], *, jobs: int = 1) -> CaseCoverage:
 
 
 class _Surveyed:
-    """A destination with its cases, and what specimens show of it."""
+    """A destination with its cases, and what specimens, of the spec and of the cases, show of it."""
 
     def __init__(self, plugin: str, cases: Sequence[Case], jobs: int) -> None:
         self.plugin, self.kind = plugin, load_destination(plugin)
         self.cases = len({case.path for case in cases})
-        self.shapes = shapes(cases, self.kind, plugin)
-        self.survey: Survey = survey(self.shapes, jobs)
+        found = ground(plugin, cases, jobs)
+        self.shapes, self.survey = found.shapes, found.survey
 
     def coverage(self, found: Pinned) -> DestinationCoverage:
         """Return what was found to be pinned of all that could be."""
@@ -254,15 +255,6 @@ class _Surveyed:
 
 def _order(link: Link) -> tuple[Any, ...]:
     return link.target.rule, link.platform, link.target, link.source
-
-
-def rule_platforms(kind: type[Destination], rule: Rule) -> Iterator[str]:
-    """Yield the platforms on which a rule can run; of a destination without platforms the server, if it is for that."""
-    knows_devices = "device" in values_of(kind.settings).get("connection_mode", ())
-    alone = (SERVER,) if SERVER in rule.platforms else rule.platforms
-    for platform in rule.platforms if knows_devices else alone:
-        if not set(rule.call_types) <= set(kind.ignored.get(platform, ())):
-            yield platform
 
 
 def _conditions(rule: Rule) -> tuple[str, ...]:

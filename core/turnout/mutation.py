@@ -27,13 +27,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from turnout._casefiles import SURVIVORS, suite_folders
+from turnout._ground import ground
 from turnout._links import KEY, is_open
 from turnout._mutants import Kind, Mutant, stars_in
 from turnout._mutating import Indexer, Killer, Shown, Verdict
 from turnout._pointer import steps
 from turnout._processes import shared_out
-from turnout._shapes import settings_told, shapes, values_of
-from turnout._survey import Field, Survey, Witness, survey
+from turnout._shapes import settings_told, values_of
+from turnout._survey import Field, Survey, Witness
 from turnout.cases import Case
 from turnout.checking import Suite
 from turnout.destination import Destination, declared_endpoints, declared_rules, load_destination
@@ -138,10 +139,11 @@ def mutate(
     for case in (each for one in loaded for each in one.each()):
         by_plugin.setdefault(case.destination, []).append(case)
     index = list(chain.from_iterable(shared_out(Indexer(), _lots(paths, 25), jobs, "looked at cases")))
-    shaped = {name: shapes(mine, load_destination(name), name) for name, mine in sorted(by_plugin.items())}
-    surveys = {name: survey(each, jobs) for name, each in shaped.items()}
+    grounds = {name: ground(name, mine, jobs) for name, mine in sorted(by_plugin.items())}
+    shaped = {name: one.shapes for name, one in grounds.items()}
+    surveys = {name: one.survey for name, one in grounds.items()}
     mutants = [one for name, shown in surveys.items() for one in mutants_of(name, shown, _present(index, name))]
-    killer = Killer(index, shaped, dict(_chained(surveys)))
+    killer = Killer(index, shaped, dict(_chained(surveys)), {name: one.own for name, one in grounds.items()})
     verdicts = list(chain.from_iterable(shared_out(killer, _lots(mutants, _LOT), jobs, "tried mutants")))
     return _score(verdicts, shaped, known, whole)
 
