@@ -1046,6 +1046,22 @@ def test_a_mistake_in_replay_is_one_sentence(run: Run, args: str, message: str) 
     made.close()
 
 
+def test_what_a_configured_destination_has_not_had_stays(run: Run) -> None:
+    """Also when delivery has never run for it, and what others have had is deleted at once."""
+    config = Path("turnout.toml").read_text(encoding="utf-8").replace("[log]\n", "[log]\nkeep_hours = 0.0\n")
+    assert "keep_hours = 0.0" in config
+    again = config[config.index("[destinations.widget]") :].replace("[destinations.widget]", "[destinations.later]")
+    Path("turnout.toml").write_text(f"{config}\n{again}", encoding="utf-8")
+    made = SqliteLog("turnout.log")
+    filled(made, 1000)
+    last = made.last()
+    run("deliver", "-d", "widget", "--until-empty")
+    assert sorted(made.destinations()) == ["later", "widget"]
+    assert (made.states()["widget"].pending, made.states()["later"].pending, made.last()) == (0, 2, last)
+    assert made.first() == 1
+    made.close()
+
+
 def test_a_destination_is_forgotten_when_it_is_told(run: Run, call: Make) -> None:
     """Delivery says that it is there; dry by default, with what it means; one of the configuration stays."""
     made = SqliteLog("turnout.log")

@@ -32,12 +32,15 @@ def run(
 ) -> int:
     """Deliver until a signal, or until nothing is left, show the counts, and return the exit code.
 
-    `configured` are all destinations that there are: of another one that the log still keeps events for it is told.
+    `configured` are all destinations that there are: the log keeps their events until they have had them, also when
+    others are delivered to; of another one that the log still keeps events for it is told.
     `until_stdin_ends` is for a process that another one runs: it ends with that one, however that ends.
     """
     log = open_log(dispatcher.log_settings)
     try:
         before = log.count_dead(DeadQuery())
+        for name in configured:  # the log keeps what it has for these too, when only some of them are delivered to
+            log.register(name)
         for name in left(log, configured):
             what = f"The log keeps all events for '{name}', which the configuration doesn't have"
             click.echo(f"turnout: {what}. If that is for good: turnout log forget {name}", err=True)
