@@ -117,7 +117,8 @@ class _Screen:
             self._table()
         violating = "" if self._plan is None else f", {self._violating} violating the plan"
         total = self._good + self.bad
-        click.echo(f"{total} events: {self._good} good, {self._refused} refused{violating}")
+        events = "event" if total == 1 else "events"
+        click.echo(f"{total} {events}: {self._good} good, {self._refused} refused{violating}")
 
     def _table(self) -> None:
         from rich.console import Console
