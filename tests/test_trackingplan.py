@@ -1270,7 +1270,7 @@ def test_validate_with_a_plan_writes_json_lines(home: Path, call: Make) -> None:
 def test_validate_of_good_events_with_a_plan(home: Path, call: Make) -> None:
     """Exit 0; an element of an array has its number, an event of a batch as well."""
     good = run(*VALIDATE, given=[call("m-1", order_id="o")])
-    assert (good.exit_code, good.stdout) == (0, "1 events: 1 good, 0 refused, 0 violating the plan\n")
+    assert (good.exit_code, good.stdout) == (0, "1 event: 1 good, 0 refused, 0 violating the plan\n")
     array = CliRunner().invoke(
         main, [*VALIDATE, "-"], input=json.dumps([{"batch": [call("m-1", order_id="o"), call("m-2")]}])
     )
