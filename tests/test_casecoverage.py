@@ -152,7 +152,7 @@ def test_a_rule_beyond_the_spec_is_known_by_its_cases(run: Run, gauge: Path) -> 
     write(folder, "north", PAGE)
     assert covered(folder).destinations[0].unseen == ("wrecked",)
     shown = run("--coverage", "-q", str(folder)).stdout.splitlines()
-    told = "  no made event and no case has an item of, so edges and mutants don't count"
+    told = "  no made event, nor one of a case alone, runs: edges and mutants don't count"
     assert shown[shown.index(told) + 1] == "    wrecked"
     write(folder, "wreck", {**ORDER, "event": "Wreck Seen"})
     (one,) = covered(folder).destinations

@@ -64,7 +64,7 @@ def _destination(one: DestinationCoverage) -> Iterator[Text]:
     yield from _listed("never run", missing)
     values = [f"{use.setting}: {use.value}" for use in one.values if not use.used]
     yield from _listed("no plan of a case depends on", values)
-    yield from _listed("no made event and no case has an item of, so edges and mutants don't count", one.unseen)
+    yield from _listed("no made event, nor one of a case alone, runs: edges and mutants don't count", one.unseen)
     edges = [use for use in one.edges if not use.used]
     if edges:
         yield Text("  no case pins", style="yellow")
