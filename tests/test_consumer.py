@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 import random
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -440,6 +442,29 @@ def test_an_accepted_event_is_the_same_event_later(bench: Any, call: Make, log: 
     (kept,) = log.read(0)
     again = dispatcher.normaliser.event(kept.data)
     assert (again.message_id, again.timestamp_ms, again.user_id) == (event.message_id, event.timestamp_ms, "7")
+
+
+def test_a_parked_event_that_was_damaged_is_a_dead_letter_and_the_rest_goes_on(
+    bench: Any, call: Make, tmp_path: Path
+) -> None:
+    """The event itself is in the letter, so that it can be mapped once more."""
+    log = SqliteLog(tmp_path / "turnout.log")
+    dispatcher = bench.dispatcher(deliver=settings())
+    accept(dispatcher, log, [call(f"m-{number}", userId="u") for number in range(3)])
+    first = log.read(0)[0]
+    log.register("acme")
+    item = StoredItem("events", b'{"id":"m-0"}', "m-0", "tracked")
+    waits = Parked(user="u", position=1, message_id="m-0", items=[item], due_ms=1, event=first.data)
+    log.settle("acme", Settlement(position=1, park=[waits]))
+    with closing(sqlite3.connect(log.path)) as connection, connection:
+        connection.execute("UPDATE parked SET items = 'x'")
+    deliver(dispatcher, log)
+    assert counts(log) == {"dead/bad_request": 1, "delivered": 2}
+    [letter] = log.dead(DeadQuery())
+    assert (letter.message_id, letter.event, letter.items) == ("m-0", first.data, [])
+    assert "Replay it" in letter.reason.message
+    assert sorted(bench.vendor.kept) == ["m-1", "m-2"]
+    log.close()
 
 
 def test_sessions_go_on_after_a_restart(log: Log) -> None:

@@ -172,15 +172,30 @@ def _read_damaged(path: Path, events: list[bytes]) -> int:
         return lost
 
 
-@pytest.mark.parametrize(("table", "column"), [("parked", "items"), ("parked", "reason"), ("dead", "outcome")])
-def test_a_damaged_parked_event_or_dead_letter_is_named(log: SqliteLog, path: Path, table: str, column: str) -> None:
+def test_a_damaged_dead_letter_is_named(log: SqliteLog, path: Path) -> None:
     """It isn't left out in silence."""
     log.register("a")
-    log.settle("a", Settlement(park=waiting(1), dead=[DEAD]))
+    log.settle("a", Settlement(dead=[DEAD]))
     with plain(path) as connection:
-        connection.execute(f"UPDATE {table} SET {column} = 'x'")
-    with pytest.raises(LogError, match=r"the (parked event|dead letter) 1 can't be read: .*It is damaged"):
-        log.due("a", 0) if table == "parked" else list(log.dead(DeadQuery()))
+        connection.execute("UPDATE dead SET outcome = 'x'")
+    with pytest.raises(LogError, match=r"the dead letter 1 can't be read: .*It is damaged"):
+        list(log.dead(DeadQuery()))
+
+
+@pytest.mark.parametrize("column", ["items", "refused", "reason"])
+def test_a_damaged_parked_event_has_lost_its_items(
+    log: SqliteLog, path: Path, column: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named, and stands among the others as one that has none."""
+    log.register("a")
+    log.settle("a", Settlement(park=waiting(2)))
+    with plain(path) as connection:
+        connection.execute(f"UPDATE parked SET {column} = 'x' WHERE id = 1")
+    damaged, whole = log.due("a", 0)
+    assert (damaged.id, damaged.lost, damaged.items) == (1, True, [])
+    assert (whole.id, whole.lost, len(whole.items)) == (2, False, 1)
+    assert log.behind("a", damaged.user) == [damaged]
+    assert "the parked event 1 can't be read" in caplog.text
 
 
 # Room

@@ -232,20 +232,25 @@ def parked_state(parked: Parked) -> tuple[Any, ...]:
 def parked_in(path: Path, row: Sequence[Any]) -> Parked:
     """Return the parked event of a row that `PARKED` has found."""
     identifier, user, position, message_id, due_ms, attempts, active_ms, reason, items, refused, event = row
-    with readable(path, f"parked event {identifier}"):
-        return Parked(
-            id=identifier,
-            user=user,
-            position=position,
-            message_id=message_id,
-            items=_unpack_items(items),
-            due_ms=due_ms,
-            attempts=attempts,
-            active_ms=active_ms,
-            reason=_unpack_reason(reason),
-            refused=_unpack_items(refused),
-            event=event,
-        )
+    parked = Parked(
+        id=identifier,
+        user=user,
+        position=position,
+        message_id=message_id,
+        items=[],
+        due_ms=due_ms,
+        attempts=attempts,
+        active_ms=active_ms,
+        event=event,
+    )
+    try:
+        with readable(path, f"parked event {identifier}"):
+            parked.items, parked.refused = _unpack_items(items), _unpack_items(refused)
+            parked.reason = _unpack_reason(reason)
+    except Unreadable as error:
+        _logger.error("%s", error)
+        parked.items, parked.lost = [], True
+    return parked
 
 
 def letter_row(destination: str, letter: DeadLetter) -> tuple[Any, ...]:

@@ -36,6 +36,9 @@ __all__ = ["Consumer"]
 _logger = logging.getLogger("turnout")
 _PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
 _FULL_WAIT = 2.0
+_LOST = Reason(
+    Code.BAD_REQUEST, "The log is damaged where the items of this event waited. Replay it: it is mapped once more."
+)
 _MEND = "Look at them with `turnout dlq list`, then `turnout dlq replay` or `turnout dlq purge`."
 _DEATHS = 2
 """How many processes may die one after the other while they map the same event alone."""
@@ -365,9 +368,10 @@ class Consumer:
                 attempts=entry.attempts,
                 active_ms=entry.active_ms,
                 refused=tuple(entry.refused),
-                reason=entry.reason,
+                reason=_LOST if entry.lost else entry.reason,
                 count=len(entry.items) + len(entry.refused),
                 event=entry.event,
+                lost=entry.lost,
             )
             for item in entry.items:
                 self._take_back(work, item)
@@ -392,10 +396,10 @@ class Consumer:
     def done(self, work: Work) -> None:
         """Note that nothing of an event is left to send."""
         chunk = work.chunk
-        if work.refused:
+        if work.dead:
             self._say("is a dead letter", work)
         if chunk is None:
-            self._results.append((work, _DEAD if work.refused else _DONE))
+            self._results.append((work, _DEAD if work.dead else _DONE))
         else:
             chunk.left -= 1
             if work.refused:
@@ -404,7 +408,7 @@ class Consumer:
             else:
                 chunk.delivered += 1
         if self._settled:
-            outcome, reason = (_DEAD, work.reason) if work.refused else (_DONE, None)
+            outcome, reason = (_DEAD, work.reason) if work.dead else (_DONE, None)
             self._settled(Settled(work.message_id, self.name, outcome, reason, work.count, work.attempts))
 
     def park(self, work: Work, due_ms: int) -> None:
@@ -496,7 +500,7 @@ class Consumer:
             counts[_DONE, None] += chunk.delivered
             inputs.update(chunk.inputs)
         for work, outcome in results:
-            counts[outcome, work.reason.code if work.refused and work.reason else None] += 1
+            counts[outcome, work.reason.code if work.dead and work.reason else None] += 1
         return Settlement(
             position=chunks[-1].last if chunks else None,
             inputs=inputs,
@@ -504,7 +508,7 @@ class Consumer:
             unpark=[work.parked_id for work, _ in results],
             dead=[
                 *(letter for chunk in chunks for letter in chunk.dead),
-                *(self._letter(work) for work, _ in results if work.refused),
+                *(self._letter(work) for work, _ in results if work.dead),
             ],
             counts=counts,
         )

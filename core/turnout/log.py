@@ -108,6 +108,8 @@ class Parked(msgspec.Struct, kw_only=True):
     """Why it waits."""
     refused: list[StoredItem] = []
     """Items of the same event that the vendor has refused: the event ends as a dead letter."""
+    lost: bool = False
+    """Whether the log is damaged where its items were: then it has none here, and ends as a dead letter."""
     event: bytes = b""
     """The event as JSON text, for its dead letter: the log may have let go of it by then."""
 

@@ -32,6 +32,13 @@ class Work(msgspec.Struct, gc=False):
     due_ms: int = 0
     count: int = 0
     event: bytes = b""
+    lost: bool = False
+    """Whether its items can't be read any more."""
+
+    @property
+    def dead(self) -> bool:
+        """Return whether it ends as a dead letter."""
+        return self.lost or bool(self.refused)
 
 
 class Chunk(msgspec.Struct):
