@@ -19,6 +19,7 @@ from turnout._trial import Trial
 from turnout.cases import Case, Plans
 from turnout.checking import quiet
 from turnout.destination import Destination, declared_rules, load_destination, rebuilt
+from turnout.errors import PluginError
 from turnout.event import CALL_TYPES
 from turnout.inputs import Inputs
 from turnout.plan import Plan
@@ -181,7 +182,7 @@ class _Bench:
         """Return whether the snapshot of the case would not be what it is."""
         try:
             return self._planned(mutant) != self._plans
-        except Exception:
+        except (KeyError, PluginError):
             return True  # an item without a field that its endpoint needs can't be packed: there is no such plan
 
     def _planned(self, mutant: Mutant | None) -> Plans:
