@@ -51,10 +51,10 @@ def vendor() -> Iterator[Vendor]:
         yield simulator, url
 
 
-def turnout(*words: object) -> subprocess.CompletedProcess[str]:
+def turnout(*words: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     command = [sys.executable, "-m", "turnout", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT, input=given)
 
 
 def taken(simulator: AmplitudeSimulator) -> Counter[str]:
@@ -411,7 +411,7 @@ def instead(one: Served) -> Iterator[None]:
 
 
 def test_a_killed_delivery_is_started_again(tmp_path: Path, vendor: Vendor) -> None:
-    """Meanwhile calls are taken, and /readyz says what is missing."""
+    """Meanwhile calls are taken, and /readyz and /metrics say what is missing."""
     simulator, url = vendor
     with served(configured(tmp_path, url)) as one:
         with instead(one):
@@ -419,8 +419,10 @@ def test_a_killed_delivery_is_started_again(tmp_path: Path, vendor: Vendor) -> N
             reached(lambda: one.health("/readyz").status_code == 503, "a gateway that isn't ready")
             assert one.health("/readyz").json() == {"status": "unready", "faults": ["delivery is not running"]}
             assert one.health("/livez").json() == {"status": "ok"}
+            assert not figures_of_delivery(one)
         reached(lambda: settled(tmp_path), "the end of delivery")
         assert one.health("/readyz").json() == {"status": "ok", "faults": []}
+        assert figures_of_delivery(one) == (1.0, "closed")
     assert "Delivery ended with -9; it is started again in 1 s.\n" in one.output
     assert taken(simulator) == {"m-1": 1}
 
@@ -428,12 +430,82 @@ def test_a_killed_delivery_is_started_again(tmp_path: Path, vendor: Vendor) -> N
 # Figures
 
 
+AMPLITUDE = ("destination", "amplitude")
+
+
+def figures_of_delivery(one: Served) -> tuple[float, str] | None:
+    """Return how many requests went out, and how its breaker stands; None when delivery doesn't tell."""
+    found = one.metrics()
+    if not found["turnout_delivery_up", frozenset()]:
+        assert not any(name in ("turnout_requests_total", "turnout_breaker") for name, _ in found)
+        return None
+    states = ("closed", "open", "setup")
+    breaker = {state: found["turnout_breaker", frozenset({AMPLITUDE, ("state", state)})] for state in states}
+    [state] = [state for state, value in breaker.items() if value]
+    return found["turnout_requests_total", frozenset({AMPLITUDE})], state
+
+
+def test_the_figures_of_both_processes_are_at_one_place(tmp_path: Path, vendor: Vendor) -> None:
+    """Requests and breakers come from the delivery process at each scrape, beside what stands in the log."""
+    simulator, url = vendor
+    simulator.fail(401, times=1)
+    with served(configured(tmp_path, url, deliver={"setup_wait_seconds": 0.2})) as one:
+        reached(lambda: state(tmp_path), "the start of delivery")
+        assert one.post("/v1/track", track(1)).status_code == 200
+        reached(lambda: settled(tmp_path), "the end of delivery")
+        assert figures_of_delivery(one) == (2.0, "closed")
+        simulator.fail(401, times=10**6)
+        assert one.post("/v1/track", track(2)).status_code == 200
+        reached(lambda: (figures_of_delivery(one) or (0, ""))[1] == "setup", "a breaker that says what is wrong")
+        assert one.metrics()["turnout_events_pending", frozenset({AMPLITUDE})] == 1
+
+
+def test_a_delivery_that_does_not_answer_holds_no_scrape_up(tmp_path: Path, vendor: Vendor) -> None:
+    """turnout_delivery_up is 0 then, and what stands in the log is told; its late answer is nobody's."""
+    with served(configured(tmp_path, vendor[1])) as one:
+        delivering = one.deliverer()
+        reached(lambda: figures_of_delivery(one), "figures of the delivery process")
+        os.kill(delivering, signal.SIGSTOP)
+        try:
+            assert figures_of_delivery(one) is None
+            assert one.post("/v1/track", track(1)).status_code == 200
+            assert one.metrics()["turnout_events_received_total", frozenset({AMPLITUDE})] == 1
+        finally:
+            os.kill(delivering, signal.SIGCONT)
+        reached(lambda: settled(tmp_path), "the end of delivery")
+        assert figures_of_delivery(one) == (1.0, "closed")
+
+
+def test_a_gateway_alone_tells_nothing_of_a_delivery(tmp_path: Path) -> None:
+    """Another process delivers, and tells its figures itself: with --no-deliver, nobody is missed here."""
+    with served(configured(tmp_path), "--no-deliver") as one:
+        assert ("turnout_delivery_up", frozenset()) not in one.metrics()
+
+
+def test_a_second_delivery_says_only_that_it_is_refused(tmp_path: Path, vendor: Vendor) -> None:
+    """Not that it delivers, nor where its metrics are, nor what the log keeps in vain: one sentence, exit 2."""
+    config = configured(tmp_path, vendor[1])
+    with closing(SqliteLog(tmp_path / "turnout.log")) as log:
+        log.register("gone")
+        with log.own("deliver"):
+            done = turnout("deliver", "--config", config, "--metrics-port", 0)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "only one may" in done.stderr.lower()
+
+
+def test_only_a_gateway_holds_a_delivery_by_its_input(tmp_path: Path, vendor: Vendor) -> None:
+    """--until-stdin-ends means nothing where standard input is a file or a pipe."""
+    done = turnout("deliver", "--config", configured(tmp_path, vendor[1]), "--until-stdin-ends", given="")
+    assert done.returncode == 2
+    assert done.stderr.endswith("--until-stdin-ends is for a delivery that turnout serve starts. Leave it out.\n")
+
+
 def test_every_scrape_adds_up(tmp_path: Path, vendor: Vendor) -> None:
     """received = what came to its end + what is pending, while calls come and requests fail."""
     simulator, url = vendor
     simulator.fail(503, times=3, headers={"retry-after": "0"})
     simulator.fail(400, times=2)
-    place, scrapes = frozenset({("destination", "amplitude")}), 0
+    place, scrapes = frozenset({AMPLITUDE}), 0
     with served(configured(tmp_path, url)) as one:
         one.deliverer()
         reached(lambda: state(tmp_path), "the start of delivery")

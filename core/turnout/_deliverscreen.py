@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from functools import partial
 
 import click
 from rich.console import Console
@@ -18,6 +18,7 @@ from turnout.deliver import Delivery
 from turnout.dispatcher import Dispatcher
 from turnout.log import SERVED, DeadQuery, Log, open_log
 from turnout.logstatus import left
+from turnout.tether import answer
 
 __all__ = ["run"]
 
@@ -41,42 +42,56 @@ def run(
         before = log.count_dead(DeadQuery())
         for name in configured:  # the log keeps what it has for these too, when only some of them are delivered to
             log.register(name)
-        for name in left(log, configured):
-            what = f"The log keeps all events for '{name}', which the configuration doesn't have"
-            click.echo(f"turnout: {what}. If that is for good: turnout log forget {name}", err=True)
+        delivery = Delivery(dispatcher, log)
+
+        def begun() -> None:
+            _tell(delivery, left(log, configured), metrics_port)
+
         with log.own(SERVED) if until_stdin_ends else nullcontext():
-            runtime.run(_run(Delivery(dispatcher, log), until_empty, metrics_port, until_stdin_ends))
+            runtime.run(_run(delivery, begun, until_empty, until_stdin_ends))
         summary(log)
         return 1 if until_empty and log.count_dead(DeadQuery()) > before else 0
     finally:
         log.close()
 
 
-async def _run(delivery: Delivery, until_empty: bool, metrics_port: int | None, until_stdin_ends: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if until_stdin_ends:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
+def _tell(delivery: Delivery, forgotten: Iterable[str], metrics_port: int | None) -> None:
+    """Say what is begun; raises `ConfigError` when the port for metrics is taken."""
+    for name in forgotten:
+        what = f"The log keeps all events for '{name}', which the configuration doesn't have"
+        click.echo(f"turnout: {what}. If that is for good: turnout log forget {name}", err=True)
     if metrics_port is not None:
         from turnout.metrics import serve
 
         click.echo(f"metrics: http://127.0.0.1:{serve(delivery, metrics_port)}/metrics", err=True)
     names = ", ".join(delivery.dispatcher.destinations)
     click.echo(f"delivering {delivery.dispatcher.log_settings.path} to {names}", err=True)
+
+
+async def _run(delivery: Delivery, begun: Callable[[], None], until_empty: bool, until_stdin_ends: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    tied = asyncio.create_task(_tied(delivery, stop)) if until_stdin_ends else None
     watching = asyncio.create_task(_watch(delivery, stop)) if until_empty else None
     try:
-        await delivery.run(stop)
+        await delivery.run(stop, begun)
+        if tied and tied.done():
+            tied.result()
     finally:
-        if watching:
-            watching.cancel()
+        for task in (tied, watching):
+            if task:
+                task.cancel()
 
 
-def _stop_at_end(stop: asyncio.Event) -> None:
-    """Stop delivery when standard input is closed; what comes there is of no interest."""
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+async def _tied(delivery: Delivery, stop: asyncio.Event) -> None:
+    """Tell the gateway the figures of a delivery, which stops when that is gone."""
+    try:
+        from turnout.metrics import figures
+
+        await answer(partial(figures, delivery))
+    finally:
         stop.set()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["Admin"]
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_UP = "1 when the delivery process has told its figures, else 0: then those that only it knows are missing."
 
 
 class Admin(Starlette):
-    """`/livez` says that the process answers, `/readyz` that it can keep events and deliver, `/metrics` the figures."""
+    """`/livez` says that the process answers, `/readyz` that it can keep events and deliver, `/metrics` the figures.
+
+    Those of the delivery process are asked for at each scrape; without `deliverer`, another one tells them itself.
+    """
 
     def __init__(self, gateway: Gateway, deliverer: Deliverer | None) -> None:
         self._gateway, self._deliverer = gateway, deliverer
         self._registry = CollectorRegistry()
         self._registry.register(GatewayCollector(gateway))
         self._registry.register(LogCollector(gateway.acceptor.log))
+        self._up = Gauge("turnout_delivery_up", _UP, registry=self._registry) if deliverer else None
         super().__init__(
             routes=[
                 Route("/livez", self._live),
@@ -55,5 +60,8 @@ class Admin(Starlette):
         ]
 
     async def _metrics(self, _: Request) -> Response:
+        told = await self._deliverer.figures() if self._deliverer else None
+        if self._up:
+            self._up.set(told is not None)
         text = await asyncio.to_thread(generate_latest, self._registry)
-        return Response(text, media_type=_TEXT)
+        return Response(text + (told or b""), media_type=_TEXT)

@@ -43,14 +43,16 @@ class Delivery:
         limits = Limits(event_bytes=normaliser.limits.event_bytes + _ROOM)
         self._normaliser = Normaliser(clock=normaliser.clock, new_id=normaliser.new_id, limits=limits)
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, begun: Callable[[], object] = lambda: None) -> None:
         """Deliver until `stop` is set; then finish what is on its way within `grace_seconds`, and leave the rest.
 
-        Raises `LogError` when another process delivers from this log, or when the log fails.
+        `begun` is called once it is certain that this process delivers. Raises `LogError` when another one delivers
+        from this log, or when the log fails.
         """
         with self.log.own("deliver"):
             for name in self.dispatcher.destinations:  # before anything is deleted that one of them needs
                 await asyncio.to_thread(self.log.register, name)
+            begun()
             plan, readers = self.dispatcher.tracking_plan, len(self.dispatcher.destinations)
             judge = Reporter(plan).judge if plan else None
             feed = Feed(self.log, self._normaliser.event, judge=judge, readers=readers)

@@ -22,22 +22,20 @@ if TYPE_CHECKING:
     from turnout.deliver import Delivery
     from turnout.log import Log
 
-__all__ = ["LogCollector", "serve", "text"]
+__all__ = ["DeliveryCollector", "LogCollector", "figures", "serve", "text"]
 
 _STATES = ("closed", "open", "setup")
 
 
 class LogCollector(Collector):
-    """Reads the figures of a log at each scrape, and those of the delivery that this process runs, if it does."""
+    """Reads the figures of a log at each scrape."""
 
-    def __init__(self, log: Log, delivery: Delivery | None = None) -> None:
-        self._log, self._delivery = log, delivery
+    def __init__(self, log: Log) -> None:
+        self._log = log
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures of all destinations, read from the log at one moment."""
         yield from self._events()
-        if self._delivery is not None:
-            yield from self._destinations(self._delivery)
         yield GaugeMetricFamily("turnout_log_bytes", "What the log takes on disk.", value=self._log.size())
 
     def _events(self) -> Iterator[Metric]:
@@ -57,7 +55,15 @@ class LogCollector(Collector):
                 settled.add_metric([name, outcome.value, code.value if code else ""], times)
         yield from (received, pending, parked, settled)
 
-    def _destinations(self, delivery: Delivery) -> Iterator[Metric]:
+
+class DeliveryCollector(Collector):
+    """Reads at each scrape what only the process that delivers knows."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures of all destinations."""
         requests = CounterMetricFamily("turnout_requests", "Requests sent by this process.", labels=["destination"])
         violations = CounterMetricFamily(
             "turnout_plan_violations",
@@ -67,7 +73,7 @@ class LogCollector(Collector):
         breaker = GaugeMetricFamily(
             "turnout_breaker", "1 for the state that the destination is in.", labels=["destination", "state"]
         )
-        for name, consumer in list(delivery.consumers.items()):
+        for name, consumer in list(self._delivery.consumers.items()):
             requests.add_metric([name], consumer.attempts)
             for (code, mode), times in list(consumer.violations.items()):
                 violations.add_metric([name, code, mode], times)
@@ -77,8 +83,15 @@ class LogCollector(Collector):
 
 
 def text(delivery: Delivery) -> str:
-    """Return the metrics of a delivery in Prometheus' text format."""
+    """Return the metrics of a delivery and its log in Prometheus' text format."""
     return generate_latest(_registry(delivery)).decode()
+
+
+def figures(delivery: Delivery) -> bytes:
+    """Return what only the process that delivers knows, in the same format, for somebody who reads the log himself."""
+    registry = CollectorRegistry()
+    registry.register(DeliveryCollector(delivery))
+    return generate_latest(registry)
 
 
 def serve(delivery: Delivery, port: int) -> int:
@@ -95,5 +108,6 @@ def serve(delivery: Delivery, port: int) -> int:
 
 def _registry(delivery: Delivery) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(LogCollector(delivery.log, delivery))
+    registry.register(LogCollector(delivery.log))
+    registry.register(DeliveryCollector(delivery))
     return registry

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from turnout.gateway import Gateway
 from turnout.listening import listen
 from turnout.log import SERVED, Log, LogError
 from turnout.settings import Config
+from turnout.tether import Tether
 
 __all__ = ["Deliverer", "Service", "allow_files", "check_alone", "command", "delivering"]
 
@@ -38,13 +40,15 @@ _PATIENCE = 15.0
 class Deliverer:
     """The delivery process: started again when it ends, ended with this one.
 
-    `command` is the command line. It reads its standard input and ends when that is closed, so that it doesn't outlive
-    a gateway that was killed. `held` says why it can't be started yet, None when it can.
+    `command` is the command line. Its standard input is one end of a `Tether`: it tells its figures there, and ends
+    when that is closed, so that it doesn't outlive a gateway that was killed. `held` says why it can't be started yet,
+    None when it can.
     """
 
     def __init__(self, command: list[str], held: Callable[[], object] = lambda: None) -> None:
         self._command, self._held = command, held
         self._process: asyncio.subprocess.Process | None = None
+        self._tether: Tether | None = None
         self._last = False
         self.starts = 0
 
@@ -52,6 +56,10 @@ class Deliverer:
     def alive(self) -> bool:
         """Return whether it is running."""
         return self._process is not None and self._process.returncode is None
+
+    async def figures(self) -> bytes | None:
+        """Return what only that process knows, in Prometheus' text format; None when it doesn't answer."""
+        return await self._tether.figures() if self._tether and self.alive else None
 
     def retire(self) -> None:
         """Don't start it again when it ends by itself."""
@@ -90,18 +98,27 @@ class Deliverer:
             return None
         self.starts += 1
         try:
-            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
+            process = await self._started()
         except OSError as error:
             return error.strerror
-        ended = asyncio.create_task(self._process.wait())
+        ended = asyncio.create_task(process.wait())
         await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
-        return self._process.returncode
+        return process.returncode
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._tether:
+            self._tether.close()
+        ours, theirs = socket.socketpair()
+        self._tether = await Tether.tie(ours)
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=theirs.fileno())
+        return self._process
 
     async def _end(self) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
+        if self._tether:
+            self._tether.close()
+        if (process := self._process) is None:
             return
-        process.stdin.close()
         try:
             await process.wait()
         except asyncio.CancelledError:
