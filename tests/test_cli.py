@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -592,3 +593,40 @@ def test_ctrl_c_ends_a_send_that_waits_for_input(call: Make, tmp_path: Path) -> 
         told = process.stderr.read()
     assert process.returncode == 130
     assert b"Interrupted" in told
+
+
+_INTERRUPTS = """
+import os, signal, sys
+sys.path.pop(0)
+os.kill(os.getpid(), signal.SIGINT)
+del sys.modules["click"]
+import click
+"""
+
+
+def interrupted_early(folder: Path, *how: str) -> subprocess.CompletedProcess[bytes]:
+    """Return how `turnout --version` ends, to which Ctrl-C comes while it is being imported."""
+    (folder / "click.py").write_text(_INTERRUPTS)
+    run = "runpy.run_module('turnout', run_name='__main__', alter_sys=True)"
+    start = f"import sys, runpy; sys.path.insert(0, sys.argv.pop()); {run}"
+    command = [*how, sys.executable, "-c", start, "--version", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False)
+
+
+def test_ctrl_c_while_the_command_line_is_imported_shows_nothing(tmp_path: Path) -> None:
+    """No traceback of a module that happened to be read just then, and the exit code is 130."""
+    done = interrupted_early(tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As in a shell's background: the command goes on."""
+    done = interrupted_early(tmp_path, "sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"turnout" in done.stdout
+
+
+def test_the_script_is_what_python_m_runs() -> None:
+    """So that `turnout` is guarded as early as `python -m turnout`."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"turnout": "turnout.__main__:main"}
