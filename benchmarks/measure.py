@@ -1,8 +1,9 @@
 """Measurements for `bench.py`: what raw events cost turnout, beside the floor, by stage and at start-up.
 
-The times of the mapping are CPU times of this process, so that waiting for the core does not count. Within a
-round floor and turnout take turns every 500 events, so that both meet the same state of the machine; the
-floor has the easier turn, as its input was read just before. The garbage collector runs as it does anywhere.
+The times of the mapping are CPU times of this process, so that waiting for the core does not count. Floor and turnout
+go through all events in turns. Raw events lie in memory for both, and the vendor's events for the floor, which has
+nothing to do but to decode and encode them one after the other. turnout plans and packs in chunks, and keeps the plans
+of a chunk as delivery does. The garbage collector runs as it does anywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import msgspec
 import orjson
 
 from turnout.dispatcher import Dispatcher
-from turnout.gathering import take
 from turnout.inputs import Inputs
 from turnout.mapping import map_event
 from turnout.packing import waves
@@ -122,37 +121,40 @@ def check(dispatch: Dispatcher, lines: Sequence[bytes], items: int) -> None:
 def trial(workload: str, lines: Sequence[bytes], setup: str, rounds: int) -> Trial:
     """Return floor and turnout over the same events, measured in turns."""
     dispatch = dispatcher(setup)
-    passes = [_pass(dispatch, lines) for _ in range(rounds + 1)][1:]
-    floor, turnout = ([taken[side] / len(lines) / 1e3 for taken in passes] for side in (0, 1))
+    made = [[item.data for plan in row for item in plan.items] for row in dispatch.plans(lines)]
+    vendor = [[*map(orjson.loads, datas)] for datas in made]
+    floor, turnout = [], []
+    for _ in range(rounds + 1):
+        floor.append(_floor(lines, vendor))
+        spent, requests, size = _pass(dispatch, lines)
+        turnout.append(spent)
+    floor, turnout = ([spent / len(lines) / 1e3 for spent in side[1:]] for side in (floor, turnout))
     share = statistics.median(low / high for low, high in zip(floor, turnout, strict=True))
-    _, _, items, requests, size = passes[0]
+    items = sum(map(len, vendor))
     return Trial(workload, setup, len(lines), Spread.of(floor), Spread.of(turnout), share, items, requests, size)
 
 
-def _pass(dispatch: Dispatcher, lines: Sequence[bytes]) -> tuple[int, int, int, int, int]:
-    """Return nanoseconds of the floor and of turnout, and how many items, requests and bytes came out."""
-    floor = turnout = items = requests = size = 0
+def _floor(lines: Sequence[bytes], vendor: Sequence[Sequence[Any]]) -> int:
+    """Return nanoseconds of decoding the events and encoding what became of them."""
+    gc.collect()
+    started = _clock()
+    for line, made in zip(lines, vendor, strict=True):
+        orjson.loads(line)
+        for one in made:
+            orjson.dumps(one)
+    return _clock() - started
+
+
+def _pass(dispatch: Dispatcher, lines: Sequence[bytes]) -> tuple[int, int, int]:
+    """Return nanoseconds from the events to the bodies of requests, how many of them there are, and their bytes."""
+    requests = size = 0
     inputs = Inputs()
     gc.collect()
-    for chunk in _chunks(lines):
-        started = _clock()
-        rows = take(map(dispatch.plan, chunk, repeat(inputs)), len(chunk))  # as `send` does
-        bodies = _pack([plan for row in rows for plan in row])
-        turnout += _clock() - started
-        vendor = [orjson.loads(item.data) for row in rows for plan in row for item in plan.items]
-        items, requests, size = items + len(vendor), requests + len(bodies), size + sum(map(len, bodies))
-        del rows, bodies
-        floor += _floor(chunk, vendor)
-    return floor, turnout, items, requests, size
-
-
-def _floor(chunk: Sequence[bytes], vendor: Sequence[Any]) -> int:
     started = _clock()
-    for line in chunk:
-        orjson.loads(line)
-    for one in vendor:
-        orjson.dumps(one)
-    return _clock() - started
+    for chunk in _chunks(lines):
+        bodies = _pack([plan for row in dispatch.plans(chunk, inputs) for plan in row])
+        requests, size = requests + len(bodies), size + sum(map(len, bodies))
+    return _clock() - started, requests, size
 
 
 def _pack(plans: Sequence[Plan]) -> list[bytes]:

@@ -163,12 +163,14 @@ class CaseTest(pytest.Function):
 def _make_test(path: Path) -> Any:
     def case(snapshot: Any) -> None:
         __tracebackhide__ = True
+        from turnout._hang import patrolled
         from turnout.errors import ConfigError
         from turnout.sourcecases import load_case
 
         wrong = ""
         try:
-            pinned = load_case(path).pinned()
+            with patrolled():
+                pinned = load_case(path).pinned()
         except ConfigError as error:
             wrong = str(error)
         if wrong:

@@ -268,3 +268,24 @@ def gauge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cases.mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project")
     return cases
+
+
+_NOBODY = 65534
+
+
+@pytest.fixture
+def ordinary() -> Iterator[Path]:
+    """A folder, while this process is an ordinary user: root may write everywhere."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has other permissions.")
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    root = os.geteuid() == 0
+    if root:
+        os.chown(folder, _NOBODY, _NOBODY)
+        os.seteuid(_NOBODY)
+    yield folder
+    if root:
+        os.seteuid(0)
+    folder.chmod(0o777)
+    shutil.rmtree(folder)

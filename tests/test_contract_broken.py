@@ -22,11 +22,14 @@ def test_every_check_has_a_fault() -> None:
 SLOW = {"answers_become_outcomes", "success_is_delivered", "gives_the_same_answer_elsewhere"}
 """Checks that start a server or a process; faults in what is stated and mapped don't get there."""
 
+HASTE = {"comes_back": {"seconds": 0.5}}
+"""What the test class of a fault says, so that nobody waits for it."""
+
 
 @pytest.mark.parametrize("fault", FIRST, ids=lambda fault: fault.place)
 def test_the_check_that_guards_against_it_fails(installed: Path, fault: Fault) -> None:
     """It says what, where and how to mend it; no other check fails but those that can't help it."""
-    kind = contract(installed, name_of(fault.place), examples=20)
+    kind = contract(installed, name_of(fault.place), examples=20, **HASTE.get(fault.check, {}))
     asked = CHECKS if fault.check in SLOW else [check for check in CHECKS if check not in SLOW]
     results = {check: result(kind, check) for check in asked}
     assert_noticed(fault, *results[fault.check])
@@ -37,7 +40,7 @@ def test_the_check_that_guards_against_it_fails(installed: Path, fault: Fault) -
 @pytest.mark.parametrize("fault", FURTHER, ids=lambda fault: fault.place)
 def test_a_check_fails_for_each_way_to_break_its_rule(installed: Path, fault: Fault) -> None:
     """The first fault is not the only one that it notices."""
-    kind = contract(installed, name_of(fault.place), examples=20)
+    kind = contract(installed, name_of(fault.place), examples=20, **HASTE.get(fault.check, {}))
     assert_noticed(fault, *result(kind, fault.check))
 
 

@@ -170,12 +170,15 @@ def test_an_event_cannot_be_changed(full: Event) -> None:
 
 
 def test_events_share_nothing() -> None:
-    """Two events that lack the same keys have dicts of their own."""
+    """Two events that lack the same keys have dicts of their own, or one that nobody can fill."""
     one, other = make(), make()
     for name in ("properties", "traits", "integrations", "metadata"):
         assert getattr(one, name) is not getattr(other, name)
     assert one.context.traits is not other.context.traits
-    assert one.context.consent.category_preferences is not other.context.consent.category_preferences
+    for change in ("__setitem__", "setdefault", "update"):
+        with pytest.raises(TypeError, match="never changes"):
+            getattr(one.context.consent.category_preferences, change)("advertising", True)
+    assert other.context.consent.category_preferences == {}
 
 
 def test_copy_shares_nothing_mutable(full: Event) -> None:

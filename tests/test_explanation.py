@@ -158,6 +158,7 @@ def test_an_explanation_is_plain_data() -> None:
         "added": [{"rule": "identified", "from": [{"event": "/type", "kind": "condition"}]}],
         "unread": [],
         "unstable": [],
+        "hanging": [],
         "remedy": None,
     }
     assert (item["rule"], item["number"], item["endpoint"]) == ("tracked", 1, "events")

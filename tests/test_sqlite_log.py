@@ -22,7 +22,6 @@ from turnout.reasons import Code, Outcome, Reason
 from turnout.sqlite_log import SqliteLog
 
 DEAD = DeadLetter(reason=Reason(Code.VENDOR_REFUSED, "no such product"), event=b"{}")
-NOBODY = 65534
 
 
 def noise(count: int, size: int = 1_000, seed: int = 1) -> list[bytes]:
@@ -435,24 +434,6 @@ def test_an_empty_file_becomes_a_log(path: Path) -> None:
     path.touch()
     with closing(SqliteLog(path)) as log:
         assert log.append(Entries([b"{}"])) == 1
-
-
-@pytest.fixture
-def ordinary() -> Iterator[Path]:
-    """A folder, while this process is an ordinary user: root may write everywhere."""
-    if sys.platform == "win32":
-        pytest.skip("Windows has other permissions.")
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o777)
-    root = os.geteuid() == 0
-    if root:
-        os.chown(folder, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
-    yield folder
-    if root:
-        os.seteuid(0)
-    folder.chmod(0o777)
-    shutil.rmtree(folder)
 
 
 def test_a_file_that_may_not_be_written_is_refused(ordinary: Path) -> None:

@@ -45,6 +45,7 @@ def add(
     Secrets and personal data (ids, names, emails, phones, addresses, tokens, texts in traits) are replaced by stand-ins
     of the same form; the places are listed. What drives the mapping stays. Nothing is overwritten.
     """
+    from turnout._hang import patrolled
     from turnout.cli import opened
     from turnout.newcase import make, recorded
     from turnout.strictjson import load_object
@@ -52,7 +53,8 @@ def add(
     given = {} if settings is None else load_object(Path(settings), "settings")
     with opened(file) as stream:
         event, place = recorded(stream, "standard input" if file == "-" else file, line)
-    made = make(event, destination, given, name=name, into=None if into is None else Path(into), doc=doc)
+    with patrolled():
+        made = make(event, destination, given, name=name, into=None if into is None else Path(into), doc=doc)
     for path in made.write():
         click.echo(f"wrote  {path}")
     _tell(made, place)

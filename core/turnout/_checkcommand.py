@@ -60,6 +60,7 @@ def check(
     Without a folder: tests/cases or cases. Exit 0 when all are as they were, or were updated; 1 when one has
     changed, is new, is wrong, or a snapshot has no case, and below a floor; 2 for a wrong command line.
     """
+    from turnout._hang import patrolled
     from turnout._processes import cores
     from turnout.checking import check as checked
 
@@ -67,17 +68,18 @@ def check(
     suite = _suite(places, text)
     begin, results = time.perf_counter(), []
     jobs = jobs or cores()
-    with _opened(junit) as report:
-        found = checked(suite, update=update, look_alike=alike, fail_fast=fail_fast, jobs=jobs)
-        shown = _as_json(found) if as_json else _on_screen(found, suite, begin, quiet)
-        results = list(shown)
-        if report is not None:
-            _report(results, report)
-    good = passed = all(result.good for result in results)
-    if coverage or min_coverage is not None:
-        good = _cover(results, min_coverage, as_json, jobs) and good
-    if mutate or min_score is not None:
-        good = _mutate(results if passed else None, min_score, known, not text, as_json, jobs) and good
+    with patrolled():
+        with _opened(junit) as report:
+            found = checked(suite, update=update, look_alike=alike, fail_fast=fail_fast, jobs=jobs)
+            shown = _as_json(found) if as_json else _on_screen(found, suite, begin, quiet)
+            results = list(shown)
+            if report is not None:
+                _report(results, report)
+        good = passed = all(result.good for result in results)
+        if coverage or min_coverage is not None:
+            good = _cover(results, min_coverage, as_json, jobs) and good
+        if mutate or min_score is not None:
+            good = _mutate(results if passed else None, min_score, known, not text, as_json, jobs) and good
     sys.exit(0 if good else 1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from turnout._json import Object, fresh
@@ -53,6 +55,18 @@ class Consent(_Part, frozen=True):
     """The user's consent by category."""
 
     category_preferences: Object = msgspec.field(default_factory=dict)
+
+
+class _Nothing(dict[str, Any]):
+    """An empty object that all events without one share, so it stays empty."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise TypeError("an event never changes")
+
+    update = setdefault = __ior__ = __setitem__  # type: ignore[assignment]
+
+
+_NO_CONSENT = Consent(category_preferences=_Nothing())
 
 
 class Device(_Leaf, frozen=True):
@@ -156,31 +170,35 @@ class UserAgentData(_Leaf, frozen=True):
 
 
 class Context(_Part, frozen=True):
-    """Where an event comes from. Its objects are never None: without `os`, `context.os.name` is None."""
+    """Where an event comes from. Its objects are never None: without `os`, `context.os.name` is None.
 
-    active: bool | None = None
-    app: App = App()
-    campaign: Campaign = Campaign()
-    device: Device = Device()
-    ip: str | None = None
+    The usual keys stand first, in an order near to that of the libraries: the decoder looks for a key where it found
+    the last one, and passes over what lies between.
+    """
+
     library: Library = Library()
-    locale: str | None = None
-    location: Location = Location()
-    network: Network = Network()
+    app: App = App()
+    device: Device = Device()
     os: Os = Os()
+    network: Network = Network()
+    location: Location = Location()
     page: Page = Page()
-    referrer: Referrer = Referrer()
+    campaign: Campaign = Campaign()
     screen: Screen = Screen()
-    timezone: str | None = None
-    group_id: str | None = None
-    traits: Object = msgspec.field(default_factory=dict)
     user_agent: str | None = None
     user_agent_data: UserAgentData = UserAgentData()
+    locale: str | None = None
+    timezone: str | None = None
+    ip: str | None = None
+    traits: Object = msgspec.field(default_factory=dict)
+    active: bool | None = None
+    referrer: Referrer = Referrer()
+    group_id: str | None = None
     channel: str | None = None
     direct: bool | None = None
     integration: Integration = Integration()
     protocols: Object = msgspec.field(default_factory=dict)
-    consent: Consent = msgspec.field(default_factory=Consent)
+    consent: Consent = _NO_CONSENT
     amp: Amp = Amp()
     instance_id: str | None = None
     session_id: str | None = None

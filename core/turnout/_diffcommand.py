@@ -74,6 +74,7 @@ def diff(
     Exit 0 when nothing changes, 1 when something does, 2 for a wrong command line, configuration or corpus.
     """
     from turnout._diffscreen import following, show, show_json
+    from turnout._hang import patrolled
     from turnout.corpus import Corpus
     from turnout.impact import diff
 
@@ -91,6 +92,7 @@ def diff(
     with ExitStack() as stack:
         made = [stack.enter_context(side.made(clock)) for side in sides]
         follow = stack.enter_context(following(read))
+        stack.enter_context(patrolled())
         impact = diff(read, made[0], made[1], jobs=jobs or _cores(), now=clock, progress=follow)
     if impact.unreadable and not impact.events:
         raise ConfigError(_nothing(impact))

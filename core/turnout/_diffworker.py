@@ -58,11 +58,13 @@ def compare() -> None:
     Each answer is a tally, or the sentence that says why there is none; the first is None when both sides are ready.
     """
     from turnout._comparing import Pair
+    from turnout._hang import patrolled
     from turnout.errors import TurnoutError
 
     def said(work: Callable[[], object]) -> bytes:
         try:
-            return pickle.dumps(work())
+            with patrolled():
+                return pickle.dumps(work())
         except TurnoutError as error:
             return pickle.dumps(str(error))
 

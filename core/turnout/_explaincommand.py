@@ -10,15 +10,21 @@ import click
 import msgspec
 
 from turnout import cli
+from turnout.watchdog import TooLong
 
 if TYPE_CHECKING:
     from turnout.dispatcher import Dispatcher
     from turnout.errors import Refusal
+    from turnout.event import Event
     from turnout.explanation import Explanation
     from turnout.inputs import Inputs
+    from turnout.plan import Plan
     from turnout.reading import Record
 
 __all__ = ["explain"]
+
+_SECONDS = 2.0
+"""How long a mapping may last; one event is mapped many times here, so of those that hang several may be waited for."""
 
 
 @click.command()
@@ -42,15 +48,17 @@ def explain(
     event that isn't sent: the smallest change that would send it. Input and exit codes are those of turnout plan.
     """
     from turnout._explainscreen import Screen
+    from turnout._hang import patrolled
     from turnout.inputs import Inputs
     from turnout.reasons import Outcome
 
     dispatcher = cli.dispatcher_of([destination], settings, config, clock=cli.clock_at(now), new_id=cli.hashed_id)
     screen, bad, inputs = Screen(witness=witness, as_json=as_json), False, Inputs()
-    for record in cli.input_records(file):
-        for one in _explained(dispatcher, record, inputs):
-            bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
-            screen.show(one)
+    with patrolled(_SECONDS):
+        for record in cli.input_records(file):
+            for one in _explained(dispatcher, record, inputs):
+                bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
+                screen.show(one)
     screen.finish()
     sys.exit(1 if bad else 0)
 
@@ -67,7 +75,16 @@ def _explained(dispatcher: Dispatcher, record: Record, inputs: Inputs) -> Iterat
             place = record.place if number == 1 else f"{record.place}, event {number}"
             yield from _of_refused(dispatcher, found, place)
         else:
-            yield from (explained(plan) for plan in dispatcher.plan(found, inputs))
+            yield from (explained(plan) for plan in _planned(dispatcher, found, inputs))
+
+
+def _planned(dispatcher: Dispatcher, event: Event, inputs: Inputs) -> list[Plan]:
+    from turnout._hang import Hang
+
+    try:
+        return dispatcher.plan(event, inputs)
+    except TooLong as error:
+        return [Hang.of(error).plan]
 
 
 def _of_refused(dispatcher: Dispatcher, refusal: Refusal, place: str) -> Iterator[Explanation]:

@@ -56,6 +56,7 @@ class Screen:
         self._rest(one)
         if one.reason is not None:
             self._remedy(one)
+        self._hanging(one)
 
     def finish(self) -> None:
         """Say what the marks mean, where there were any."""
@@ -127,6 +128,13 @@ class Screen:
             self._say(f"Nothing reads: {', '.join(map(_plain, one.unread))}")
         if one.unstable:
             self._say(f"Not the same each time, so the plugin is not pure: {', '.join(map(_plain, one.unstable))}")
+
+    def _hanging(self, one: Explanation) -> None:
+        """Say which changes the plugin does not come back from."""
+        for told in one.hanging:
+            self._say(_plain(told))
+        if one.hanging and not one.edges:
+            self._say("More changes are not tried, so the event is not explained.")
 
     def _witnesses(self, edges: Iterable[Edge]) -> None:
         if self.witness:

@@ -78,7 +78,7 @@ def list_(config: str | None, path: str | None, limit: int | None, as_json: bool
     from turnout._logscreen import end, letters
 
     damaged: dict[int, str] = {}
-    with _logged(config, path) as (log, configuration):
+    with _logged(config, path, read_only=True) as (log, configuration):
         found = log.dead(_query(log, configuration, **filters), damaged=damaged.__setitem__)
         letters(found, limit, as_json=as_json, damaged=damaged)
     end(damaged)
@@ -97,7 +97,7 @@ def show(config: str | None, path: str | None, number: int, show_secrets: bool, 
     from turnout._logscreen import letter
     from turnout.deadletters import line, secrets
 
-    with _logged(config, path) as (log, configuration):
+    with _logged(config, path, read_only=True) as (log, configuration):
         query = _query(log, configuration, ids=(number,))
         [found] = log.dead(query)
         dispatcher = None if show_secrets else _dispatcher(configuration)
@@ -120,7 +120,7 @@ def export(config: str | None, path: str | None, output: str | None, show_secret
     from turnout.deadletters import line, secrets
 
     damaged: dict[int, str] = {}
-    with _logged(config, path) as (log, configuration):
+    with _logged(config, path, read_only=True) as (log, configuration):
         query = _query(log, configuration, **filters)
         dispatcher = None if show_secrets else _dispatcher(configuration)
         with _written(output) as stream:
@@ -258,12 +258,15 @@ def log() -> None:
 @_which_log
 @_json
 def status(config: str | None, path: str | None, as_json: bool) -> None:
-    """Show how a log stands: its size, and for each destination its cursor, what waits and what came of the rest."""
+    """Show how a log stands: its size, and for each destination its cursor, what waits and what came of the rest.
+
+    It changes nothing, and needs no right to write.
+    """
     from turnout._logscreen import standing
     from turnout.logstatus import status
 
     settings, _ = _place(config, path)
-    with _logged(config, path) as (log, configuration):
+    with _logged(config, path, read_only=True) as (log, configuration):
         found = status(log, configuration.destinations if configuration else ())
     standing({"path": settings.path, **found}, as_json=as_json)
 
@@ -307,14 +310,16 @@ def _place(config: str | None, path: str | None) -> tuple[Config, Configuration 
 
 
 @contextlib.contextmanager
-def _logged(config: str | None, path: str | None) -> Iterator[tuple[Log, Configuration | None]]:
+def _logged(
+    config: str | None, path: str | None, *, read_only: bool = False
+) -> Iterator[tuple[Log, Configuration | None]]:
     """Yield the log that the options name, which has to be there."""
     from turnout.log import open_log
 
     settings, configuration = _place(config, path)
     if not Path(settings.path).exists():
         raise ConfigError(f"{settings.path}: there is no such log. It is made when the first event is accepted.")
-    with contextlib.closing(open_log(settings)) as log:
+    with contextlib.closing(open_log(settings, read_only=read_only)) as log:
         yield log, configuration
 
 

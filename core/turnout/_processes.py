@@ -60,4 +60,7 @@ def _begin(work: Callable[[Any], Any]) -> None:
 
 
 def _do(lot: Any) -> Any:
-    return _working(lot)
+    from turnout._hang import patrolled
+
+    with patrolled():
+        return _working(lot)

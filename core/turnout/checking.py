@@ -27,6 +27,7 @@ from turnout.differences import Difference, differences
 from turnout.dispatcher import Dispatcher
 from turnout.errors import ConfigError, TurnoutError
 from turnout.sourcecases import SourceCase, load_case
+from turnout.watchdog import TooLong
 
 __all__ = ["Prepared", "Result", "Status", "Suite", "check", "find", "prepared", "quiet"]
 
@@ -34,6 +35,8 @@ _MANY = 100
 """Fewer cases than this are done before other processes have begun."""
 _CHUNK = 25
 _KEPT = 500
+_MOST_HANGS = 3
+"""So many cases of a process are waited for at most whose mapping does not come back."""
 _LEFT_OUT = {"build", "dist", "node_modules", "venv", "CVS", "_darcs", "__pycache__"}
 """Folders that pytest doesn't look into either; those that begin with a dot are left out too."""
 
@@ -248,6 +251,7 @@ class _Checker:
         self.update = update
         self.look_alike = look_alike
         self._shared = _Shared()
+        self._hung = 0
 
     def __reduce__(self) -> tuple[type[_Checker], tuple[bool, bool]]:
         return _Checker, (self.update, self.look_alike)
@@ -262,10 +266,21 @@ class _Checker:
         try:
             with quiet():
                 result = self._checked(path)
+        except TooLong as error:
+            result = self._interrupted(path, error)
         except TurnoutError as error:
             message = str(error).removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
             result = Result(path, Status.WRONG, message)
         return msgspec.structs.replace(result, seconds=time.perf_counter() - begin)
+
+    def _interrupted(self, path: Path, error: TooLong) -> Result:
+        """Return the result of a case whose mapping did not come back; raises the error where some did not before."""
+        from turnout._hang import Hang
+
+        if self._hung >= _MOST_HANGS:
+            raise error
+        self._hung += 1
+        return Result(path, Status.WRONG, Hang.of(error).message)
 
     def _checked(self, path: Path) -> Result:
         wrong = _casefiles.fault(path)

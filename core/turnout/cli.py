@@ -17,7 +17,9 @@ from turnout.errors import ConfigError
 if TYPE_CHECKING:
     from turnout.dispatcher import Dispatcher
     from turnout.inputs import Inputs
+    from turnout.plan import Plan
     from turnout.reading import Record
+    from turnout.watchdog import TooLong
 
 __all__ = [
     "clock_at",
@@ -90,19 +92,21 @@ def plan(
     nothing was invalid or failed, 1 when something was, 2 for a wrong command line or configuration.
     """
     from turnout import _json
+    from turnout._hang import patrolled
     from turnout.inputs import Inputs
     from turnout.reasons import Outcome
 
     dispatcher = dispatcher_of([destination], settings, config, clock=clock_at(now), new_id=hashed_id)
     bad, inputs = False, Inputs()
     out = standard_output()
-    for record in input_records(file):
-        for plans in _plans(dispatcher, record, inputs):
-            for one in plans:
-                bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
-                out.write(_json.compact(one.to_dict(show_secrets=show_secrets)) + b"\n")
-        if file == "-":
-            out.flush()
+    with patrolled():
+        for record in input_records(file):
+            for plans in _plans(dispatcher, record, inputs):
+                for one in plans:
+                    bad = bad or one.outcome in (Outcome.INVALID, Outcome.FAILED)
+                    out.write(_json.compact(one.to_dict(show_secrets=show_secrets)) + b"\n")
+            if file == "-":
+                out.flush()
     out.flush()
     sys.exit(1 if bad else 0)
 
@@ -115,9 +119,42 @@ def standard_output() -> BinaryIO:
 
 
 def _plans(dispatcher: Dispatcher, record: Record, inputs: Inputs) -> Iterator[list[Any]]:
+    """Yield the plans of each event of a record; where a mapping does not come back, the event has failed."""
+    from turnout.watchdog import TooLong
+
     if record.refusal:
-        return iter([dispatcher.refused(record.refusal, record.place)])
-    return dispatcher.plan_body(record.raw, record.place, inputs)
+        yield dispatcher.refused(record.refusal, record.place)
+        return
+    done, found = 0, dispatcher.plan_body(record.raw, record.place, inputs)
+    while True:
+        try:
+            plans = next(found, None)
+        except TooLong as error:
+            plans, found = [_interrupted(error)], _rest(dispatcher, record, inputs, done + 1)
+        if plans is None:
+            return
+        yield plans
+        done += 1
+
+
+def _interrupted(error: TooLong) -> Plan:
+    from turnout._hang import Hang
+
+    return Hang.of(error).plan
+
+
+def _rest(dispatcher: Dispatcher, record: Record, inputs: Inputs, done: int) -> Iterator[list[Any]]:
+    """Yield the plans of the events of a body behind so many."""
+    from turnout.errors import Refusal
+
+    for number, found in enumerate(dispatcher.read_body(record.raw), start=1):
+        place = f"{record.place}, event {number}"
+        if number <= done:
+            continue
+        if isinstance(found, Refusal):
+            yield dispatcher.refused(found, place)
+        else:
+            yield from dispatcher.plan_body(found, place, inputs)
 
 
 @main.command()

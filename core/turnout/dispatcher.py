@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,7 +24,7 @@ from turnout.hooks import Hooks
 from turnout.inputs import DeviceIds, Inputs, regenerate
 from turnout.mapping import map_event, map_on, rebound
 from turnout.normalise import EventLike, Normaliser
-from turnout.plan import Judgement, Plan, Settled, Violation
+from turnout.plan import Judgement, Plan, Settled, Violation, let_go
 from turnout.reasons import Code, Outcome, Reason
 from turnout.settings import Config, redact
 
@@ -37,6 +38,8 @@ __all__ = ["Dispatcher", "EventLike"]
 
 _logger = logging.getLogger("turnout")
 _PLANNED = Outcome.PLANNED
+_AHEAD = 64
+_Each = TypeVar("_Each")
 
 
 class Dispatcher:
@@ -129,11 +132,51 @@ class Dispatcher:
         `inputs` is what earlier events left behind, and gets what this one leaves; without it the event stands alone.
         """
         try:
-            if self._only is not None:
-                return [map_event(self._only, self.normaliser.event(event))]
             accepted = self.normaliser.event(event)
         except Refusal as refusal:
             return self._all(event, Outcome.INVALID, refusal.reason)
+        return self._accepted(accepted, inputs)
+
+    def plans(self, events: Iterable[EventLike], inputs: Inputs | None = None) -> Iterator[list[Plan]]:
+        """Yield what `plan` returns for each of `events` (of a batch body: for each of its events), in their order.
+
+        It reads ahead, 64 events at a time, and is quicker for that: what a processor decodes in one go is still near
+        when it is mapped. The plans come without their `event`: hundreds of them would only fill memory. `inputs` as
+        for `plan`.
+        """
+        coming, only = iter(_several(events)), self._only
+        while ahead := _next(coming, _AHEAD):
+            for event, found in zip(ahead, self._read(ahead), strict=True):
+                if not isinstance(found, Event):
+                    yield from self._unread(event, found, inputs)
+                elif only is None:
+                    yield let_go(self._accepted(found, inputs))
+                else:
+                    plan = map_event(only, found)
+                    plan.event = None
+                    yield [plan]
+
+    def _unread(self, event: EventLike, refusal: Refusal, inputs: Inputs | None) -> Iterator[list[Plan]]:
+        """Yield the plans of what is no event: a batch body, or something that is refused."""
+        if is_batch(event):
+            yield from map(let_go, self.plan_body(event, inputs=inputs))
+        else:
+            yield self._all(event, Outcome.INVALID, refusal.reason)
+
+    def _read(self, events: Iterable[EventLike]) -> list[Event | Refusal]:
+        """Return each event normalised, or its refusal."""
+        normalise = self.normaliser.event
+        found: list[Event | Refusal] = []
+        for event in events:
+            try:
+                found.append(normalise(event))
+            except Refusal as refusal:
+                found.append(refusal)
+        return found
+
+    def _accepted(self, accepted: Event, inputs: Inputs | None) -> list[Plan]:
+        if self._only is not None:
+            return [map_event(self._only, accepted)]
         if self.tracking_plan is not None:
             return self._governed(self.judge(accepted), inputs)
         return self._planned(accepted, inputs)
@@ -412,12 +455,13 @@ class Dispatcher:
         over, and at `flush`.
         """
         carried = Inputs() if inputs is None else inputs
-        plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]]
+        chunks: AsyncGenerator[list[list[Plan]], None]
         if isinstance(events, AsyncIterable):
-            plans = (row async for event in events for row in self.plan_body(event, "", carried))
+            chunks = self._gathered((row async for event in events for row in self.plan_body(event, "", carried)), chunk)
         else:
-            plans = (row for event in _several(events) for row in self.plan_body(event, "", carried))
-        async with aclosing(self.stream_plans(plans, chunk=chunk)) as settled:
+            parts = iter(partial(_next, iter(_several(events)), chunk), [])
+            chunks = _cut((row for part in parts for row in self.plans(part, carried)), chunk)
+        async with aclosing(self._delivered(chunks)) as settled:
             async for outcome, _ in settled:
                 yield outcome
 
@@ -425,12 +469,19 @@ class Dispatcher:
         self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], *, chunk: int = 500
     ) -> AsyncGenerator[tuple[Settled, Plan], None]:
         """Deliver plans that `plan` returned, and yield each outcome with its plan, in order."""
+        chunks = (
+            self._gathered(plans, chunk) if isinstance(plans, AsyncIterator) else _cut(map(let_go, plans), chunk)
+        )
+        async with aclosing(self._delivered(chunks)) as settled:
+            async for one in settled:
+                yield one
+
+    async def _delivered(
+        self, chunks: AsyncGenerator[list[list[Plan]], None]
+    ) -> AsyncGenerator[tuple[Settled, Plan], None]:
         from turnout.delivery import Deliverer
 
-        async with (
-            Deliverer(self.send_settings, self.transport) as deliverer,
-            aclosing(self._chunks(plans, chunk)) as chunks,
-        ):
+        async with Deliverer(self.send_settings, self.transport) as deliverer, aclosing(chunks):
             async for taken in chunks:
                 async for outcome, plan in deliverer.deliver(taken):
                     self.observe(outcome)
@@ -441,21 +492,16 @@ class Dispatcher:
         for observe in self.hooks.settled:
             _call(observe, outcome=outcome)
 
-    async def _chunks(
-        self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], chunk: int
+    async def _gathered(
+        self, plans: AsyncIterator[list[Plan]], chunk: int
     ) -> AsyncGenerator[list[list[Plan]], None]:
-        from turnout.gathering import Gatherer, take
+        from turnout.gathering import Gatherer
 
-        if isinstance(plans, AsyncIterator):
-            gatherer = Gatherer(plans, chunk)
-            self._gatherers.add(gatherer)
-            async with aclosing(gatherer.chunks()) as chunks:
-                async for taken in chunks:
-                    yield taken
-            return
-        rows = iter(plans)
-        while taken := take(rows, chunk):
-            yield taken
+        gatherer = Gatherer(plans, chunk)
+        self._gatherers.add(gatherer)
+        async with aclosing(gatherer.chunks()) as chunks:
+            async for taken in chunks:
+                yield taken
 
     def flush(self, destination: str | None = None) -> None:
         """Send now what running streams are still gathering for a destination (None: for all).
@@ -495,6 +541,15 @@ class Dispatcher:
         )
         state = (self.destinations, self.hooks, self.normaliser, *settings)
         return _restore, (type(self), *state)
+
+
+async def _cut(rows: Iterator[list[Plan]], chunk: int) -> AsyncGenerator[list[list[Plan]], None]:
+    while taken := _next(rows, chunk):
+        yield taken
+
+
+def _next(coming: Iterator[_Each], most: int) -> list[_Each]:
+    return list(islice(coming, most))
 
 
 def _placed(plans: list[Plan], place: str, number: int = 1) -> list[Plan]:

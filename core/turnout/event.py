@@ -41,41 +41,43 @@ class Event(
 
     It is made by `turnout.Normaliser`, never changes, pickles, and equals another event when both carry the
     same keys and values. What is absent, null or (for ids and names) `""` is None.
+
+    The usual keys stand first, as in `Context`, which says why.
     """
 
     type: Literal["track", "identify", "page", "screen", "group", "alias", "delete"]
     """The call: page, screen, identify, track, group, alias or delete."""
-    anonymous_id: _Text = None
-    """The visitor's id before it is known who it is; an integer has become text."""
-    channel: str | None = None
-    """`server`, `browser` or `mobile`, from old libraries."""
-    context: Context = msgspec.field(default_factory=Context)
-    """Where the event comes from; never None, nor are its objects."""
     event: _Text = None
     """The name of a track call."""
-    properties: Object = msgspec.field(default_factory=dict)
-    """The properties of a track, page or screen call; `{}` when absent or null. Don't change it."""
+    message_id: Annotated[str, msgspec.Meta(min_length=1)] = ""
+    """The key for deduplication, 1 to 100 characters; made when missing."""
+    user_id: _Text = None
+    """The id of the known user; an integer has become text."""
+    anonymous_id: _Text = None
+    """The visitor's id before it is known who it is; an integer has become text."""
+    timestamp: datetime = UNSET
+    """When it happened, corrected for the sender's clock (aware, UTC, milliseconds)."""
+    sent_at: datetime | None = None
+    """When it was sent, by the sender's clock (aware, UTC, milliseconds)."""
     integrations: Object = msgspec.field(default_factory=dict)
     """Which destinations get the event, and options for them; `{}` when absent.
 
     It is the root object, else what the places of old libraries say."""
-    message_id: Annotated[str, msgspec.Meta(min_length=1)] = ""
-    """The key for deduplication, 1 to 100 characters; made when missing."""
-    original_timestamp: datetime = UNSET
-    """When it happened by the sender's clock (aware, UTC, milliseconds)."""
-    received_at: datetime = UNSET
-    """When it arrived (aware, UTC, milliseconds)."""
-    sent_at: datetime | None = None
-    """When it was sent, by the sender's clock (aware, UTC, milliseconds)."""
-    timestamp: datetime = UNSET
-    """When it happened, corrected for the sender's clock (aware, UTC, milliseconds)."""
-    user_id: _Text = None
-    """The id of the known user; an integer has become text."""
+    context: Context = msgspec.field(default_factory=Context)
+    """Where the event comes from; never None, nor are its objects."""
+    properties: Object = msgspec.field(default_factory=dict)
+    """The properties of a track, page or screen call; `{}` when absent or null. Don't change it."""
     traits: Object = msgspec.field(default_factory=dict)
     """The traits of an identify call (the user's) or a group call (the group's); `{}` when absent or null.
 
     Those of an identify call that has none at its root are in `context.traits`, as RudderStack's libraries write it.
     Don't change it."""
+    channel: str | None = None
+    """`server`, `browser` or `mobile`, from old libraries."""
+    original_timestamp: datetime = UNSET
+    """When it happened by the sender's clock (aware, UTC, milliseconds)."""
+    received_at: datetime = UNSET
+    """When it arrived (aware, UTC, milliseconds)."""
     group_id: _Text = None
     """The group of a group call."""
     previous_id: _Text = None

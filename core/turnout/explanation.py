@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from turnout._hang import Hang
 from turnout._json import compact, pointer, read
 from turnout._output import EVENT, Target, fields_of, request_of
 from turnout._payload import Path
@@ -33,7 +34,8 @@ from turnout.lineage import CONDITION, Edge, Lineage, Remedy, trace
 from turnout.mapping import map_on, quietly, showable
 from turnout.normalise import EventLike, Normaliser
 from turnout.plan import Plan, reason_dict
-from turnout.reasons import Outcome, Reason
+from turnout.reasons import Code, Outcome, Reason
+from turnout.watchdog import TooLong
 
 __all__ = ["ExplainedItem", "ExplainedRequest", "Explanation", "Field", "explain"]
 
@@ -89,6 +91,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """The smallest change that would send an event that isn't sent; None when there is none among those tried."""
     unstable: tuple[str, ...] = ()
     """Places that differ when the event is mapped twice: the plugin is not pure, and they are not explained."""
+    hanging: tuple[str, ...] = ()
+    """Sentences: with which changes the mapping did not come back, where somebody watched. Of many it is given up."""
 
     @property
     def deciding(self) -> tuple[Edge, ...]:
@@ -114,6 +118,7 @@ class Explanation(msgspec.Struct, frozen=True):
             "added": [{"rule": edge.target.rule, "from": tell([edge])} for edge in self.added],
             "unread": list(self.unread),
             "unstable": list(self.unstable),
+            "hanging": list(self.hanging),
             "remedy": self.remedy and self.remedy.to_dict(),
         }
 
@@ -201,7 +206,7 @@ def _hash(raw: bytes) -> str:
 
 def _of_plan(plan: Plan) -> Explanation:
     trial = trial_of(plan)
-    if trial is None:
+    if trial is None or (plan.reason is not None and plan.reason.code is Code.PLUGIN_TOO_SLOW):
         return Explanation(plan.message_id, plan.destination, plan.outcome, plan.reason)
     explanation = _of_trial(trial)
     if explanation.outcome is plan.outcome:
@@ -229,6 +234,22 @@ def _object(event: EventLike) -> dict[str, Any] | None:
 
 
 def _of_trial(trial: Trial) -> Explanation:
+    trial.hanging = []
+    try:
+        explanation = _of_traced(trial)
+    except TooLong as error:
+        explanation = _given_up(trial, error)
+    return msgspec.structs.replace(explanation, hanging=tuple(trial.hanging)) if trial.hanging else explanation
+
+
+def _given_up(trial: Trial, error: TooLong) -> Explanation:
+    """Return what can be said of an event whose mapping does not come back, or too often not when it is changed."""
+    with quietly():
+        plan = trial.plan(trial.payload.text) if trial.hanging else Hang.of(error).plan
+    return Explanation(plan.message_id, plan.destination, plan.outcome, plan.reason)
+
+
+def _of_traced(trial: Trial) -> Explanation:
     lineage = trace(trial)
     plan = lineage.plan
     if plan.outcome is Outcome.PLANNED:

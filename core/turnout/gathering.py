@@ -1,25 +1,14 @@
-"""Gathering events into chunks: as many as are there, or from a live stream as long as they may wait."""
+"""Gathering the events of a live stream into chunks, for as long as they may wait."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from itertools import islice
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from turnout.plan import Plan
+from turnout.plan import Plan, let_go
 
-__all__ = ["Gatherer", "take"]
-
-
-def take(events: Iterator[list[Plan]], chunk: int) -> list[list[Plan]]:
-    """Return the plans of the next `chunk` events, without the events: hundreds of them would only fill memory."""
-    taken = []
-    for row in islice(events, chunk):
-        for plan in row:
-            plan.event = None
-        taken.append(row)
-    return taken
+__all__ = ["Gatherer"]
 
 
 class Gatherer:
@@ -85,8 +74,7 @@ class Gatherer:
     def _add(self, row: list[Plan]) -> bool:
         """Take one event's plans, and return whether the chunk is full."""
         full = False
-        for plan in row:
-            plan.event = None
+        for plan in let_go(row):
             for item in plan.items:
                 batch = item.endpoint.batch
                 due = self._clock() + batch.linger_ms / 1000

@@ -346,10 +346,17 @@ class Log(Protocol):
         ...
 
 
-def open_log(settings: Config) -> Log:
-    """Return the log that the section `[log]` names, opened or made; raises `LogError` when there is none."""
-    from turnout.sqlite_log import SqliteLog
+def open_log(settings: Config, *, read_only: bool = False) -> Log:
+    """Return the log that the section `[log]` names, opened or made; raises `LogError` when there is none.
 
+    With `read_only` it is never made, needs no right to write, and raises `LogError` for what would change it.
+    """
     if not settings.path:
         raise LogError('No log is configured. Add to the configuration: [log] and path = "turnout.log".')
+    if read_only:
+        from turnout._sqlite_reader import SqliteReader
+
+        return SqliteReader(settings.path)
+    from turnout.sqlite_log import SqliteLog
+
     return SqliteLog(settings.path, max_bytes=settings.max_megabytes * 1_000_000 or None)

@@ -93,28 +93,28 @@ class Normaliser:
             return self._finished(_slow.call(source, self.limits), source, arrival)
         # Nearly all events are complete track calls with a message id and the sender's own stamps, and from a log with
         # the time of their arrival: what follows is what `_finished` would do for them.
-        time, sent = event.timestamp, event.sent_at
-        received: datetime | None = arrival or (sent if event.received_at is UNSET else event.received_at)
+        time, sent, received = event.timestamp, event.sent_at, arrival or event.received_at
         if (
-            sent is None
-            or received is None
-            or event.event is None
+            event.event is None
             or event.type != "track"
+            or sent is None
+            or time is UNSET
+            or event.original_timestamp is not UNSET
             or (event.user_id is None and event.anonymous_id is None)
             or not 0 < len(event.message_id) <= self._message_id
             or len(source) > self._keys
-            or time is UNSET
-            or event.original_timestamp is not UNSET
-            or not time.tzinfo is sent.tzinfo is received.tzinfo is UTC
+            or not time.tzinfo is sent.tzinfo is UTC
             or time.microsecond % 1000
             or sent.microsecond % 1000
-            or (received is not sent and received.microsecond % 1000)
+            or (received is not UNSET and (received.tzinfo is not UTC or received.microsecond % 1000))
         ):
             return self._finished(event, source, arrival)
         force_setattr(event, "raw", source)
-        force_setattr(event, "received_at", received)
         force_setattr(event, "original_timestamp", time)
-        if received is not sent:
+        if received is UNSET:
+            force_setattr(event, "received_at", sent)
+        else:
+            force_setattr(event, "received_at", received)
             try:
                 time = received - (sent - time)
             except OverflowError:

@@ -13,7 +13,7 @@ from turnout.inputs import Carried
 from turnout.packing import Request, pack
 from turnout.reasons import Code, Outcome, Reason
 
-__all__ = ["Judgement", "Note", "Plan", "Settled", "Violation"]
+__all__ = ["Judgement", "Note", "Plan", "Settled", "Violation", "let_go"]
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -90,6 +90,13 @@ class Plan(msgspec.Struct, gc=False):
             "reason": reason_dict(self.reason),
             "requests": [request.to_dict(show_secrets=show_secrets) for request in pack(items)],
         }
+
+
+def let_go(plans: list[Plan]) -> list[Plan]:
+    """Return the same plans without their event: hundreds of events would only fill memory."""
+    for plan in plans:
+        plan.event = None
+    return plans
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -157,7 +157,6 @@ _REFUSED_IDS = frozenset(
 )
 
 _SUSPECTS = frozenset(letter for text in _REFUSED_IDS for letter in (text[0], text[0].upper())) | set(" \t\n\r\f\v")
-_LENGTHS = frozenset(map(len, _REFUSED_IDS))
 
 _NO_CAMPAIGN = Context().campaign
 """What an event without a campaign has."""
@@ -199,13 +198,13 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
         device_id = second or first if anonymous_first else first or second  # AMP-DEV-02
         if device_id:
             fields["device_id"] = device_id
-            if device_id[0] in _SUSPECTS and (len(device_id) in _LENGTHS or device_id != device_id.strip()):
-                _check_device(device_id, event)
+            if device_id[0] in _SUSPECTS and device_id.strip().lower() in _REFUSED_IDS:
+                raise _refused(device_id, _place_of(device_id, event))
         if user_id is None:
             if not device_id:
                 raise Refusal(Code.NO_USER_ANON_ID, _NOBODY)
-        elif user_id[0] in _SUSPECTS and (len(user_id) in _LENGTHS or user_id != user_id.strip()):
-            _check_user(user_id)
+        elif user_id[0] in _SUSPECTS and user_id.strip().lower() in _REFUSED_IDS:
+            raise _refused(user_id, "/userId")
         library = context.library.name
         if (place := _LIBRARIES.get(library) or _place(library, device.type, os_name)) is not None:
             fields["platform"] = place
@@ -230,7 +229,7 @@ def _server_reader(config: Config, events: bool) -> ContextReader:
             if query and context.page.search:
                 user.update(dict.fromkeys(query, context.page.search))
             if user:
-                fields["user_properties"] = unmixed(user)
+                fields["user_properties"] = unmixed(user) if query or "$" in "".join(traits) else user
         if options:
             _add_options(fields, options, events)
         return fields

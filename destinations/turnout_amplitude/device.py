@@ -63,8 +63,9 @@ def advertising_id(device: Any, *, checked: bool) -> str | None:
     `checked` (on mobile platforms): all zeros, and any id while `adTrackingEnabled` is false, count as missing
     (AMP-DEV-12).
     """
+    if not checked:
+        return device.advertising_id or device.idfa or None
+    if device.ad_tracking_enabled is False:
+        return None
     found: tuple[str | None, ...] = (device.advertising_id, device.idfa)
-    if checked:
-        usable = device.ad_tracking_enabled is not False
-        found = tuple(one for one in found if one and usable and not _ZEROS.issuperset(one))
-    return next((one for one in found if one), None)
+    return next((one for one in found if one and not _ZEROS.issuperset(one)), None)

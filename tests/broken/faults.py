@@ -40,6 +40,8 @@ FAULTS = [
     Fault("stated:Mistyped", "conditions_name_settings", ("rule 'seen'", "named_page"), NOT_CONFIGURED),
     Fault("stated:Unmovable", "base_url_moves_every_endpoint", ("endpoint 'events'", "https://api.sound.example")),
     Fault("stated:Forgetful", "survives_pickling", ("/requests/0/body/events/0/name", "__init__")),
+    Fault("mapped:Endless", "comes_back", ("rule 'tracked'", "it was at broken.mapped, line", "in _parts")),
+    Fault("mapped:Waiting", "comes_back", ("prepare() of destination 'waiting'", "turnout-broken 4.5.6")),
     Fault("stated:Idle", "every_rule_can_run", ("rule 'never'", "not named_pages"), ("every_rule_has_a_case",)),
     Fault("stated:Deserted", "every_endpoint_is_used", ("endpoint 'groups'",)),
     Fault("stated:Caseless", "every_rule_has_a_case", ("the rule seen", "cases/caseless/")),

@@ -387,3 +387,32 @@ class Showing(Sound):
     """Has a secret in its address, and shows it."""
 
     events = OpenAddress("POST", "https://api.sound.example/{api_key}/events", body=json_body({"events": ITEMS}))
+
+
+class Endless(Sound):
+    """Pays in parts until nothing is left, which is never so of a price that is no multiple of 5."""
+
+    @rule("track")
+    def tracked(self, event: Event) -> Any:
+        """A track call becomes an event."""
+        return self.event(event, str(event.event), parts=_parts(event.properties.get("price")))
+
+
+def _parts(price: object) -> int:
+    left, parts = price if isinstance(price, int | float) else 0, 0
+    while left != 0:
+        left, parts = left - 5, parts + 1
+    return parts
+
+
+class Waiting(Sound):
+    """Waits, before any rule is asked, for what nobody does; and keeps to itself whatever is raised meanwhile."""
+
+    def prepare(self, event: Event, carried: Any = None) -> Event:
+        """Wait."""
+        while event.type == "alias":
+            try:
+                time.sleep(60)
+            except Exception:
+                continue
+        return event

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from turnout._hang import Hang
 from turnout._json import pointer
 from turnout.plan import Plan
 from turnout.reasons import Code, Outcome
@@ -13,7 +14,7 @@ from turnout.testing import _contract_events as events
 from turnout.testing._contract_subject import Entry, Looked, Subject, rules_of
 from turnout.testing._contract_words import Broken, NothingToSee, shown
 
-__all__ = ["honours_the_gates", "says_why_nothing_is_sent", "survives_hostile_events"]
+__all__ = ["comes_back", "honours_the_gates", "says_why_nothing_is_sent", "survives_hostile_events"]
 
 _NO_REASONS = {
     *(Code.DELIVERED, Code.VENDOR_REFUSED, Code.VENDOR_UNAVAILABLE, Code.ENDPOINT_GONE, Code.RATE_LIMITED),
@@ -31,6 +32,22 @@ class _Fell(Exception):
         self.event = event
         self.found = found
         self.mend = mend
+
+
+def comes_back(subject: Subject) -> None:
+    """Map every event, and look for rules that are still at it after some seconds; no other check asks them again."""
+    subject.planned  # noqa: B018 - it is made here, or has been made
+    for hang in subject.hung.values():
+        raise not_back(hang)
+
+
+def not_back(hang: Hang) -> Broken:
+    """Return what is broken when a rule, or `prepare()`, does not come back."""
+    mend = (
+        "See that every loop ends whatever the event holds, and wait for nothing. A mapping takes microseconds; if "
+        "yours needs longer, say so: seconds = 30 in the test class."
+    )
+    return Broken(hang.message, mend, where=hang.part, event=hang.given)
 
 
 def survives_hostile_events(subject: Subject) -> None:
@@ -123,10 +140,11 @@ def _try_hostile(subject: Subject) -> None:
     )
     @given(hostile_events(bases) | good_events)
     def survive(event: dict[str, Any]) -> None:
-        source = msgspec.json.encode(event)
         for dispatcher in dispatchers:
+            entry = Entry("hostile", {}, dispatcher, event)
             try:
-                _survived(dispatcher.plan(source)[0], event)
+                if not subject.hangs(entry):
+                    _survived(entry.plan(), event)
             except _Fell as fell:
                 fallen.append(fell)
                 raise
@@ -142,7 +160,7 @@ def _try_hostile(subject: Subject) -> None:
 def says_why_nothing_is_sent(subject: Subject) -> None:
     """Look at the reason of every event that comes to nothing: its code, its sentence, and its place."""
     subject.each(_check_reason, also_unplanned=True)
-    if all(entry.plan().outcome is Outcome.PLANNED for entry in subject.entries):
+    if all(plan.outcome is Outcome.PLANNED for _, plan in subject.mapped(subject.entries)):
         raise NothingToSee("Every event that was looked at becomes items: there is no reason to read.")
 
 

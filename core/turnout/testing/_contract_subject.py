@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 
 from turnout._casefiles import destination_of, snapshot_of
+from turnout._hang import Hang
 from turnout.cases import Case
 from turnout.checking import Suite, find
 from turnout.destination import Destination
 from turnout.dispatcher import Dispatcher
 from turnout.endpoint import Item
-from turnout.errors import ConfigError, PluginError
+from turnout.errors import ConfigError, PluginError, Refusal
 from turnout.event import Event
+from turnout.normalise import Normaliser
 from turnout.plan import Plan
 from turnout.plugins import DESTINATIONS, Plugin, installed, load
 from turnout.reasons import Outcome
@@ -25,11 +27,13 @@ from turnout.settings import redact
 from turnout.testing import _contract_events as events
 from turnout.testing._contract_settings import main_variants, single_variants, valid_settings
 from turnout.testing._contract_words import Broken, NothingToSee
+from turnout.watchdog import TooLong
 
 __all__ = ["NOW", "Entry", "Looked", "Pinned", "Subject", "place_of", "rules_of", "seen"]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _CASES_OF_A_RULE = 3
+_NONE = "No event becomes an item: neither a generated one nor one of a case. Write a case."
 
 Looked = set[tuple[Any, ...]]
 """What a check has looked at already, under many entries alike."""
@@ -80,6 +84,8 @@ class Subject:
         self.folder = folder
         self.accepted = accepted
         self.examples = examples
+        self.hung: dict[str, Hang] = {}
+        """The rules that don't come back (`prepare()`: by call type), as they were met first; none is asked again."""
 
     @cached_property
     def plugins(self) -> list[Plugin]:
@@ -162,19 +168,52 @@ class Subject:
         ]
         return [*mapped, *self._of_cases()]
 
-    @cached_property
+    @property
     def planned(self) -> list[tuple[Entry, Plan]]:
-        """The entries of which something would be sent, with their plans."""
-        made = [(entry, entry.plan()) for entry in self.entries]
-        found = [(entry, plan) for entry, plan in made if plan.outcome is Outcome.PLANNED and can_be_seen(plan)]
+        """The entries of which something would be sent, with their plans; without those of rules that hang."""
+        found = [pair for pair in self._planned if not self.hangs(pair[0])] if self.hung else self._planned
         if not found:
-            raise NothingToSee("No event becomes an item: neither a generated one nor one of a case. Write a case.")
+            hung = ", ".join(hang.part for hang in self.hung.values())
+            left = f"What doesn't come back is left out ({hung}), and no other event becomes an item."
+            raise NothingToSee(left if hung else _NONE)
         return found
+
+    @cached_property
+    def _planned(self) -> list[tuple[Entry, Plan]]:
+        made = self.mapped(self.entries)
+        return [(entry, plan) for entry, plan in made if plan.outcome is Outcome.PLANNED and can_be_seen(plan)]
+
+    def mapped(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Plan]]:
+        """Yield entries with their plans; those of rules that don't come back are noted and left out."""
+        for entry in entries:
+            if self.hangs(entry):
+                continue
+            try:
+                plan = entry.plan()
+            except TooLong as error:
+                self.note(error)
+            else:
+                yield entry, plan
+
+    def note(self, error: TooLong) -> None:
+        """Remember a rule that did not come back."""
+        hang = Hang.of(error)
+        self.hung.setdefault(hang.rule or _prepared(hang.event), hang)
+
+    def hangs(self, entry: Entry) -> bool:
+        """Return whether a rule that doesn't come back would be asked about an entry."""
+        if not self.hung:
+            return False
+        try:
+            event = Normaliser(clock=_now).event(msgspec.json.encode(entry.event))
+        except Refusal:
+            return False
+        return _prepared(event) in self.hung or any(rule in self.hung for rule, _ in entry.destination.rules_for(event))
 
     def each(self, check: Callable[[Entry, Plan, Looked], None], *, also_unplanned: bool = False) -> None:
         """Have every entry checked; a broken rule is told with the smallest event that shows it."""
         looked: Looked = set()
-        entries = ((entry, entry.plan()) for entry in self.entries) if also_unplanned else self.planned
+        entries = self.mapped(self.entries) if also_unplanned else self.planned
         for entry, plan in entries:
             try:
                 check(entry, plan, looked)
@@ -197,8 +236,7 @@ class Subject:
         """Yield every event under the settings that are not the main ones, with its plan."""
         for words, settings, dispatcher in self.every[len(self.main) :]:
             for name, event in self.corpus:
-                entry = Entry(f"{name}, with {words}", settings, dispatcher, event)
-                yield entry, entry.plan()
+                yield from self.mapped([Entry(f"{name}, with {words}", settings, dispatcher, event)])
 
     def _of_cases(self) -> Iterator[Entry]:
         times: dict[str, int] = {}
@@ -240,6 +278,10 @@ def _smallest(entry: Entry, plan: Plan, check: Callable[[Entry, Plan, Looked], N
 
     events.smallest(entry.event, shows)
     return found
+
+
+def _prepared(event: Event) -> str:
+    return f"prepare() for {event.type}"
 
 
 def _now() -> datetime:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from turnout._hang import Hang, patrol
 from turnout.errors import ConfigError
 from turnout.testing import _contract_answers as answers
 from turnout.testing import _contract_cases as pinned
@@ -32,6 +33,7 @@ from turnout.testing import _contract_schema as schema
 from turnout.testing import _contract_secrets as secrets
 from turnout.testing._contract_subject import Subject
 from turnout.testing._contract_words import Broken, NothingToSee
+from turnout.watchdog import TooLong
 
 __all__ = ["DestinationContract"]
 
@@ -49,6 +51,8 @@ class DestinationContract:
     """The vendor's answer to a good request, where no simulator is installed: the body of a 200, or an `Answer`."""
     examples: ClassVar[int] = 200
     """How many hostile events are tried."""
+    seconds: ClassVar[float] = 5.0
+    """How long a mapping may last before it counts as one that doesn't come back; 0: for ever."""
 
     def test_is_found_by_its_entry_point(self) -> None:
         """A destination is found by its entry point, states its plugin API version, and says what it is."""
@@ -85,6 +89,10 @@ class DestinationContract:
     def test_base_url_moves_every_endpoint(self) -> None:
         """The setting `base_url` takes the place of scheme and host in every endpoint, for simulators and proxies."""
         self._hold(config.base_url_moves_every_endpoint)
+
+    def test_comes_back(self) -> None:
+        """A mapping comes back, whatever its event is: no rule loops or waits for ever."""
+        self._hold(outcomes.comes_back)
 
     def test_survives_pickling(self) -> None:
         """A destination can be handed to a worker: it pickles, and maps the same afterwards."""
@@ -185,19 +193,29 @@ class DestinationContract:
         import pytest
 
         subject, failed, skipped = self.subject(), "", ""
+        known = len(subject.hung)
         try:
-            with _quietly():
+            with _quietly(), patrol(self.seconds):
                 check(subject)
+        except TooLong as error:
+            subject.note(error)
+            failed = self._told(outcomes.not_back(Hang.of(error)), "comes_back")
         except Broken as broken:
-            failed = subject.redacted(broken.told(_house_rule(type(self), check.__name__), subject.told))
+            failed = self._told(broken, check.__name__)
         except NothingToSee as nothing:
             skipped = subject.redacted(str(nothing))
         except (ConfigError, ModuleNotFoundError) as error:
             failed = _missing(error)
+        for hang in [*subject.hung.values()][known:]:
+            failed = failed or self._told(outcomes.not_back(hang), "comes_back")
         if failed:
             pytest.fail(failed, pytrace=False)
         if skipped:
             pytest.skip(skipped)
+
+    def _told(self, broken: Broken, check: str) -> str:
+        subject = self.subject()
+        return subject.redacted(broken.told(_house_rule(type(self), check), subject.told))
 
 
 @contextmanager
