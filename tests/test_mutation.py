@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,10 +227,26 @@ def test_an_explained_survivor_does_not_count(gauge: Path) -> None:
 def test_an_explanation_that_is_not_needed_is_stale(gauge: Path) -> None:
     """That of a mutant that a case notices, and that of no mutant; of a part of a suite only the first."""
     write(gauge)
-    found = score(gauge, explained={KNOWN: "Not any more.", "gauge sen@server rule": "A word that is wrong."})
-    assert found.stale == (KNOWN, "gauge sen@server rule")
-    part = score(gauge, explained={KNOWN: "Not any more.", "gauge sen@server rule": "A word."}, whole=False)
-    assert part.stale == (KNOWN,)
+    told = {KNOWN: "Not any more.", "gauge sen@server rule": "A word that is wrong.", "gauge unheard of": "A guess."}
+    noticed, wrong, guess = score(gauge, explained=told).stale
+    assert noticed.id == KNOWN
+    assert re.fullmatch(r"\S+cases/gauge/\w+\.json notices it\. Take it out of the list\.", noticed.why)
+    assert (wrong.id, wrong.why) == (
+        "gauge sen@server rule",
+        "There is no such mutant. Did you mean 'gauge seen@server rule'?",
+    )
+    assert (guess.id, guess.why) == ("gauge unheard of", "There is no such mutant. Take it out of the list.")
+    assert [one.id for one in score(gauge, explained=told, whole=False).stale] == [KNOWN]
+
+
+def test_of_two_ids_that_are_near_the_survivor_is_proposed(gauge: Path) -> None:
+    """It is what lacks an explanation; a mutant that is explained is not proposed."""
+    write(gauge, *(name for name in CASES if name != "visitor"))
+    slip = "gauge ordred@server fallback /by /anonymousld"
+    (stale,) = score(gauge, explained={slip: "Visitors are counted elsewhere."}).stale
+    assert stale.why == f"There is no such mutant. Did you mean '{KNOWN}'?"
+    (stale,) = score(gauge, explained={slip: "Once.", KNOWN: "Twice."}).stale
+    assert (stale.id, KNOWN in stale.why) == (slip, False)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +306,7 @@ def test_a_floor_and_a_stale_explanation_fail_the_run(run: Run, gauge: Path) -> 
     stale = run("--quiet", "--mutate", "--explained", "known.json")
     assert stale.exit_code == 1
     assert f"stale    {KNOWN}" in stale.stdout
+    assert "It is explained, but it doesn't survive. cases/gauge/" in stale.stdout
 
 
 def test_no_mutant_is_tried_while_a_case_is_red(run: Run, gauge: Path) -> None:

@@ -152,8 +152,8 @@ def score_lines(score: Score, floor: float | None) -> Iterator[Text]:
     if len(score.unexplained) > _MOST:
         yield Text(f"… and {many(len(score.unexplained) - _MOST, 'survivor')} more (--json shows all).")
     for stale in score.stale:
-        yield Text("stale    ", style="bold red").append(clean(stale))
-        yield Text("  It is explained, but it doesn't survive, or is no mutant. Take it out of the list.")
+        yield Text("stale    ", style="bold red").append(clean(stale.id))
+        yield Text(f"  It is explained, but it doesn't survive. {clean(stale.why)}")
     yield from _rest(score)
     yield _verdict(f"{_percent(score.percent)} of the mutants are noticed", score.percent, floor)
 

@@ -20,7 +20,9 @@ a case nor a specimen shows a difference, nor (for a fallback) a specimen withou
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from itertools import chain, combinations
+from operator import ne
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,9 +45,12 @@ from turnout.platforms import PLATFORMS
 from turnout.sourcecases import destination_cases
 from turnout.strictjson import load_file
 
-__all__ = ["Score", "Survivor", "explained_in", "load_explained", "mutants_of", "mutate"]
+__all__ = ["Score", "Stale", "Survivor", "explained_in", "load_explained", "mutants_of", "mutate"]
 
 _LOT = 400
+_ALIKE = 0.6
+"""What two words of ids must have in common for the one to be a slip of the other."""
+_MOST_OTHERS = 2
 _One = TypeVar("_One")
 
 
@@ -85,6 +90,13 @@ _ADVICE = {
 }
 
 
+class Stale(msgspec.Struct, frozen=True):
+    """The id of an explained survivor that is none, and the sentence that says why and what to do."""
+
+    id: str
+    why: str
+
+
 class Score(msgspec.Struct, frozen=True):
     """What came of the mutants of a suite."""
 
@@ -92,8 +104,8 @@ class Score(msgspec.Struct, frozen=True):
     equivalent: int
     """How many make no difference for any case or specimen; they don't count."""
     survivors: tuple[Survivor, ...]
-    stale: tuple[str, ...]
-    """The ids in the list of explained survivors that are none: a case notices them, or there is no such mutant."""
+    stale: tuple[Stale, ...]
+    """What is in the list of explained survivors and is none: a case notices it, or there is no such mutant."""
     by_kind: Mapping[str, tuple[int, int]]
     """For each kind of mutant how many were killed, of how many that count."""
 
@@ -116,7 +128,7 @@ class Score(msgspec.Struct, frozen=True):
             "equivalent": self.equivalent,
             "kinds": {kind: {"killed": killed, "of": of} for kind, (killed, of) in self.by_kind.items()},
             "survivors": [one.to_dict() for one in self.survivors],
-            "stale": list(self.stale),
+            "stale": [{"id": one.id, "why": one.why} for one in self.stale],
         }
 
 
@@ -167,12 +179,48 @@ def _score(
         for one in counted
         if one.killer is None
     )
-    alive, there = {one.mutant.id for one in survivors}, {one.mutant.id for one in verdicts}
-    stale = tuple(one for one in known if one not in alive and (whole or one in there))
+    stale = tuple(_stale(verdicts, known, whole))
     kinds = {kind: [one for one in counted if one.mutant.kind is kind] for kind in Kind}
     by_kind = {kind.value: (sum(one.killer is not None for one in mine), len(mine)) for kind, mine in kinds.items()}
     killed = sum(one.killer is not None for one in counted)
     return Score(killed, len(verdicts) - len(counted), survivors, stale, by_kind)
+
+
+def _stale(verdicts: Sequence[Verdict], known: Collection[str], whole: bool) -> Iterator[Stale]:
+    """Yield what is explained without surviving; that there is no such mutant only of a `whole` suite."""
+    there = {one.mutant.id: one for one in verdicts}
+    for name in known:
+        found = there.get(name)
+        if found is None:
+            if whole:
+                near = _near(name, [one for one, verdict in there.items() if one not in known and _lives(verdict)])
+                near = near or _near(name, [one for one in there if one not in known])
+                advice = f"Did you mean '{near}'?" if near else "Take it out of the list."
+                yield Stale(name, f"There is no such mutant. {advice}")
+        elif found.killer is not None:
+            yield Stale(name, f"{found.killer.as_posix()} notices it. Take it out of the list.")
+        elif not found.specimen:
+            yield Stale(name, "It changes no plan of a case or a specimen. Take it out of the list.")
+
+
+def _lives(verdict: Verdict) -> bool:
+    return verdict.killer is None and bool(verdict.specimen)
+
+
+def _near(name: str, ids: Iterable[str]) -> str:
+    """Return the id that most likely was meant: as many words as `name`, each the same or much like it."""
+    words = name.split()
+    alike = {one: _likeness(words, one.split()) for one in ids}
+    best = max(alike, key=lambda one: alike[one], default="")
+    return best if best and alike[best] else ""
+
+
+def _likeness(one: Sequence[str], two: Sequence[str]) -> float:
+    """Return how like two ids are; 0 for those that have little to do with each other."""
+    if len(one) != len(two) or sum(map(ne, one, two)) > _MOST_OTHERS:
+        return 0.0
+    ratios = [1.0 if a == b else SequenceMatcher(None, a, b).ratio() for a, b in zip(one, two, strict=True)]
+    return sum(ratios) if min(ratios) >= _ALIKE else 0.0
 
 
 # Which mutants there are
