@@ -319,6 +319,38 @@ def test_addresses_are_replaced_part_by_part() -> None:
 # Secrets
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://shop.example/cart?session=ab12&step=2", "https://shop.example/cart?session=key-1&step=2"),
+        ("https://shop.example/cart;jsessionid=1A530;v=7?a=b", "https://shop.example/cart;jsessionid=key-1;v=7?a=b"),
+        ("https://shop.example/?PHPSESSID=zz9&lang=en", "https://shop.example/?PHPSESSID=key-1&lang=en"),
+        ("https://shop.example/?r=a8f3k2m9q1z7&x=iphone15", "https://shop.example/?r=key-1&x=iphone15"),
+        ("https://shop.example/?code=x7f9q2&lang=de", "https://shop.example/?code=key-1&lang=de"),
+        ("https://shop.example/?next=%2Fcart%3Fsid%3Dqq7", "https://shop.example/?next=%2Fcart%3Fsid%3Dkey-1"),
+        ("https://shop.example/#session=ab12", "https://shop.example/#session=key-1"),
+        ("/cart?session=ab12", "/cart?session=key-1"),
+        ("shop://open?sid=ab12", "shop://open?sid=key-1"),
+    ],
+)
+def test_sessions_and_tokens_in_addresses_are_replaced(url: str, expected: str) -> None:
+    """By the parameter's name, and by a value that nobody writes by hand; also in addresses without a host."""
+    assert one("link", url) == expected
+
+
+@pytest.mark.parametrize("query", ["code=DE&page=2", "session=true", "slug=summer-sale-2026-jackets", "size=10x20x30"])
+def test_parameters_that_drive_a_page_stay(query: str) -> None:
+    """A country, a number, a flag, words with a year, measures."""
+    assert one("url", f"https://shop.example/?{query}") == f"https://shop.example/?{query}"
+
+
+def test_a_session_inside_a_text_is_replaced_wherever_it_stands() -> None:
+    """Also where only the text around it is known, such as the title of a page."""
+    event = {"type": "page", "userId": "4711", "name": "Back to /cart?session=ab12cd", "properties": {"x": "ab12cd"}}
+    made = replaced(event).event
+    assert (made["name"], made["properties"]["x"]) == ("Back to /cart?session=key-1", "key-1")
+
+
 def test_a_secret_stands_nowhere_not_even_encoded() -> None:
     """As a value, inside a text, in a name, as a key, in base64: a stand-in or ***."""
     secret = "hush-hush-0815"

@@ -23,6 +23,7 @@ TOKEN = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|\b(?:sk|pk|rk|ghp|gho|ghs|glpat|shpat|xox[abprs]|AKIA|AIza|ya29|SG)[-_.]?[\w.-]{14,}"
     r"|(?<=Bearer )\S+|(?<=Basic )\S+"
+    r"|(?<=[?&;]session=)[^\s&#]+|(?<=[?&;]sid=)[^\s&#]+|(?<=[?&;_]token=)[^\s&#]+"
 )
 UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _NO_ID = re.compile(r"[0-]+")
@@ -32,6 +33,8 @@ _PHONE = re.compile(r"\+[0-9](?:[ ().\-/]*[0-9]){6,14}|\([0-9]{2,4}\)[ ]?[0-9](?
 _CARD = re.compile(r"[0-9](?:[ -]?[0-9]){12,18}")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _TIME = re.compile(TIME)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+|/[^\s?]*\?[^\s=&]+=\S+", re.IGNORECASE)
+_TURN = re.compile(r"(?<=[a-zA-Z])(?=[0-9])|(?<=[0-9])(?=[a-zA-Z])")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|[0-9]+")
 
 
@@ -83,7 +86,15 @@ _NO_PERSON = _set(
 )
 """Ids of these things are nobody's."""
 _TEXTS = _set("message comment comments note notes feedback bio about question query subject review keyword term")
-_QUERIES = _set("q s search")
+_SESSIONS = _set(
+    "session sessionid sess sessid sid phpsessid jsessionid aspsessionid auth oauth sso nonce sig hmac ticket csrf "
+    "xsrf assertion samlresponse relaystate"
+)
+"""Words in the names of an address's parameters: their values let somebody in."""
+_DOORS = _set("code state key hash access invite invitation reset verify verification confirm activation magic link")
+"""The same, where the value looks made up by a machine."""
+_TURNS = 3
+_SHORTEST_TOKEN = 12
 _OPEN = _set(
     "plan industry country language locale timezone currency status type kind role tier segment source medium platform "
     "os version gender level category stage build code event"
@@ -110,7 +121,7 @@ def kind_of(path: Path, value: str | int | float, event: Any) -> str | None:
         return {"search": "query", "path": "page", "title": None}.get(str(path[-1]), "url")
     if form not in (None, "url"):
         return None if form == "ip" and "version" in last else form
-    return _by_key(path, last, value, event) or _otherwise(path, last, value, form)
+    return _by_key(path, last, value, event) or _of_parameter(path, last, value) or _otherwise(path, last, value, form)
 
 
 def words_of(key: str) -> list[str]:
@@ -160,7 +171,7 @@ def _by_form(value: str) -> str | None:
         return "zero" if _NO_ID.fullmatch(value) else "id"
     if EMAIL.fullmatch(value):
         return "email"
-    if value.startswith(("http://", "https://")):
+    if value.startswith(("http://", "https://")) or _ADDRESS.fullmatch(value):
         return "url"
     if TOKEN.fullmatch(value):
         return "key"
@@ -231,6 +242,21 @@ def _of_anything(last: list[str], words: set[str], value: Any) -> str | None:
     if last and (last[-1] in _IDS or "mac" in words) and not words & _NO_PERSON:
         return None if "session" in words and not isinstance(value, str) else "id"
     return None
+
+
+def _of_parameter(path: Path, last: list[str], value: Any) -> str | None:
+    """Return the kind of a parameter of an address: a session, or a text that looks like a token."""
+    if path[:1] != ("query",) or value.lower() in _WORDLIKE or _TIME.fullmatch(value):
+        return None
+    words = set(last)
+    token = _is_token(value, _SHORTEST_TOKEN) or (bool(words & _DOORS) and _is_token(value, _SHORTEST_TOKEN // 2))
+    return "key" if token or words & _SESSIONS else None
+
+
+def _is_token(value: str, shortest: int) -> bool:
+    """Return whether a text has a part in which letters and digits stand as nobody writes them."""
+    parts = re.split(r"[^a-zA-Z0-9]", value)
+    return any(len(part) >= shortest and len(_TURN.findall(part)) >= _TURNS for part in parts)
 
 
 def _name(path: Path, last: list[str], words: set[str], event: Any) -> str | None:

@@ -232,6 +232,13 @@ def _in_parts(text: str, kind: str, visit: _Visit) -> str:
 
 
 def _segment(part: str, visit: _Visit) -> str:
+    """Return a part of a path; a parameter of it (`;jsessionid=…`) is one as behind the `?`."""
+    part, sign, parameters = part.partition(";")
+    told = sign + ";".join(_pair(one, visit) for one in parameters.split(";"))
+    return _word(part, visit) + told
+
+
+def _word(part: str, visit: _Visit) -> str:
     plain = unquote(part)
     kind = kind_of(("path",), plain, None) if plain else None
     if plain.isdigit() and len(plain) > 2:
