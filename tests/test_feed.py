@@ -24,6 +24,6 @@ def test_an_event_that_the_log_has_lost_says_so(tmp_path: Path, readers: int) ->
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE batches SET events = x'00'")
         [lost] = log.read(0)
-        found = Feed(log, Normaliser().event, readers=readers).event(lost)
+        [found] = Feed(log, Normaliser().event, readers=readers).decoded([lost])
     assert isinstance(found, Refusal)
     assert str(found).startswith("The log is damaged where this event was, and it can't be read any more. Restore")

@@ -40,6 +40,8 @@ _LOST = Reason(
     Code.BAD_REQUEST, "The log is damaged where the items of this event waited. Replay it: it is mapped once more."
 )
 _MEND = "Look at them with `turnout dlq list`, then `turnout dlq replay` or `turnout dlq purge`."
+_AHEAD = 64
+"""Events that are decoded in one go."""
 _DEATHS = 2
 """How many processes may die one after the other while they map the same event alone."""
 
@@ -83,7 +85,7 @@ class Consumer:
         """How often events violated the tracking plan, by reason code and mode."""
         self._plan = plan
         self._settled = settled
-        self._told = feed.told if governed else feed.event
+        self._governed = governed and feed.judges
         self._inputs = Inputs()
         self._window: deque[Chunk] = deque()
         self._position = 0
@@ -215,6 +217,7 @@ class Consumer:
             self._mark(told[0].position)
         chunk = Chunk(told[-1].position, size=len(told))
         works = self._all_mapped(told, chunk)
+        chunk.left = len(works)
         if careful:
             self.log.mark(self.name, trying=0)
         if self.target.carries:
@@ -257,45 +260,52 @@ class Consumer:
         """
         works: list[Work] = []
         with Watchdog(self.settings.mapping_seconds, map_event, TrackingPlan.judge) as watchdog:
-            for one in told:
+            for one, event in self._read_ahead(told):
                 try:
-                    work = self._mapped(one, chunk)
+                    work = self._mapped(one, event, chunk)
                 except TooLong:
                     watchdog.again()
-                    work = self._mapped_again(one, chunk, watchdog)
+                    work = self._mapped_again(one, event, chunk, watchdog)
                 if work is not None:
                     works.append(work)
         return works
 
-    def _mapped_again(self, one: Accepted, chunk: Chunk, watchdog: Watchdog) -> Work | None:
+    def _read_ahead(self, told: Sequence[Accepted]) -> Iterator[tuple[Accepted, Event | Refusal]]:
+        """Yield each record with its event; some are decoded in one go, as `Dispatcher.plans` does and says why."""
+        for start in range(0, len(told), _AHEAD):
+            ahead = told[start : start + _AHEAD]
+            yield from zip(ahead, self.feed.decoded(ahead), strict=True)
+
+    def _mapped_again(self, one: Accepted, event: Event | Refusal, chunk: Chunk, watchdog: Watchdog) -> Work | None:
         try:
-            return self._mapped(one, chunk)
+            return self._mapped(one, event, chunk)
         except TooLong as error:
             watchdog.again()
-            self._interrupted(one, chunk, judging=error.function is TrackingPlan.judge)
+            self._interrupted(one, event, chunk, judging=error.function is TrackingPlan.judge)
             return None
 
-    def _interrupted(self, told: Accepted, chunk: Chunk, *, judging: bool) -> None:
+    def _interrupted(self, told: Accepted, event: Event | Refusal, chunk: Chunk, *, judging: bool) -> None:
         what = "The check against the tracking plan" if judging else f"The mapping at '{self.name}' ({self._version})"
         message = f"{what} did not come back within {self.settings.mapping_seconds:g} s."
         _logger.error("%s", message)
-        self._note(self._failed(self.feed.event(told), Reason(Code.PLUGIN_TOO_SLOW, message)), told, chunk)
+        self._note(self._failed(event, Reason(Code.PLUGIN_TOO_SLOW, message)), told, chunk)
 
-    def _mapped(self, told: Accepted, chunk: Chunk) -> Work | None:
+    def _mapped(self, told: Accepted, event: Event | Refusal, chunk: Chunk) -> Work | None:
         """Return what has to be sent for an event; note in its chunk what needs no sending."""
         if self._suspect == told.position and self._tried >= _DEATHS:
             reason = Reason(Code.PROCESS_DIED, "Processes ended while they mapped this event; it is not tried again.")
-            plan = self._failed(self.feed.event(told), reason)
+            plan = self._failed(event, reason)
         else:
-            plan = self._plan(self._told(told), self._inputs)
+            plan = self._plan(self.feed.judged(told, event) if self._governed else event, self._inputs)
             if plan.notes:
                 self._count(plan)
         if plan.outcome is not _PLANNED:
             self._note(plan, told, chunk)
             return None
-        chunk.left += 1
-        message_id = plan.message_id or ""
-        return Work(plan.user, told.position, message_id, plan.items, chunk, count=len(plan.items), event=told.data)
+        items = plan.items
+        return Work(
+            plan.user, told.position, plan.message_id or "", items, chunk, 0, 0, 0, (), None, 0, len(items), told.data
+        )
 
     def _count(self, plan: Plan) -> None:
         for note in plan.notes:
@@ -392,6 +402,16 @@ class Consumer:
         work.refused = (*work.refused, item)
 
     # What lanes report
+
+    def all_done(self, works: Iterable[Work]) -> None:
+        """Note that nothing of these events is left to send."""
+        for work in works:
+            chunk = work.chunk
+            if chunk is None or work.refused or work.lost or self._settled:
+                self.done(work)
+            else:
+                chunk.left -= 1
+                chunk.delivered += 1
 
     def done(self, work: Work) -> None:
         """Note that nothing of an event is left to send."""

@@ -457,7 +457,9 @@ class Dispatcher:
         carried = Inputs() if inputs is None else inputs
         chunks: AsyncGenerator[list[list[Plan]], None]
         if isinstance(events, AsyncIterable):
-            chunks = self._gathered((row async for event in events for row in self.plan_body(event, "", carried)), chunk)
+            chunks = self._gathered(
+                (row async for event in events for row in self.plan_body(event, "", carried)), chunk
+            )
         else:
             parts = iter(partial(_next, iter(_several(events)), chunk), [])
             chunks = _cut((row for part in parts for row in self.plans(part, carried)), chunk)
@@ -469,9 +471,7 @@ class Dispatcher:
         self, plans: Iterable[list[Plan]] | AsyncIterator[list[Plan]], *, chunk: int = 500
     ) -> AsyncGenerator[tuple[Settled, Plan], None]:
         """Deliver plans that `plan` returned, and yield each outcome with its plan, in order."""
-        chunks = (
-            self._gathered(plans, chunk) if isinstance(plans, AsyncIterator) else _cut(map(let_go, plans), chunk)
-        )
+        chunks = self._gathered(plans, chunk) if isinstance(plans, AsyncIterator) else _cut(map(let_go, plans), chunk)
         async with aclosing(self._delivered(chunks)) as settled:
             async for one in settled:
                 yield one
@@ -492,9 +492,7 @@ class Dispatcher:
         for observe in self.hooks.settled:
             _call(observe, outcome=outcome)
 
-    async def _gathered(
-        self, plans: AsyncIterator[list[Plan]], chunk: int
-    ) -> AsyncGenerator[list[list[Plan]], None]:
+    async def _gathered(self, plans: AsyncIterator[list[Plan]], chunk: int) -> AsyncGenerator[list[list[Plan]], None]:
         from turnout.gathering import Gatherer
 
         gatherer = Gatherer(plans, chunk)

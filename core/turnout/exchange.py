@@ -60,7 +60,7 @@ class Exchange:
         except Exception as error:
             fault = f"raised {type(error).__name__}: {error} ({answer.words()})"
             return self._misread(Code.PLUGIN_RAISED, fault, count)
-        if not isinstance(verdicts, Sequence) or not all(isinstance(one, Verdict) for one in verdicts):
+        if not isinstance(verdicts, Sequence) or not _are_verdicts(verdicts):
             fault = f"gave no list of verdicts ({answer.words()})"
             return self._misread(Code.PLUGIN_BAD_RESULT, fault, count)
         if len(verdicts) != count:
@@ -91,6 +91,11 @@ class Exchange:
         return redact(text, self._secrets).encode("utf-8", "replace").decode()
 
 
+def _are_verdicts(found: Sequence[object]) -> bool:
+    """Return whether a reader gave verdicts; mostly it is the same one many times."""
+    return {*map(type, found)} <= {Verdict} or all(isinstance(one, Verdict) for one in found)
+
+
 def _unanswered(endpoint: BoundEndpoint, silence: Reason) -> Verdict:
     """Return what becomes of items that got no answer: they are sent again, unless that would count them twice."""
     if isinstance(silence, Silence) and silence.setup:
@@ -104,7 +109,7 @@ def _unanswered(endpoint: BoundEndpoint, silence: Reason) -> Verdict:
 def all_delivered(verdicts: Sequence[Verdict]) -> bool:
     """Return whether a reader gave one and the same verdict for all items, and it is that they were delivered."""
     first = verdicts[0]
-    return first.fate is _DELIVERED and all(verdict is first for verdict in verdicts)
+    return first.fate is _DELIVERED and verdicts.count(first) == len(verdicts)
 
 
 def _progressing(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from turnout.errors import Refusal
 from turnout.event import Event
@@ -71,21 +71,29 @@ class Feed:
             self._decoded.pop(accepted.position, None)
             self._judged.pop(accepted.position, None)
 
-    def event(self, accepted: Accepted) -> Event | Refusal:
-        """Return the event of a record, normalised; or the refusal of one that can't be."""
-        found = self._decoded.get(accepted.position)
-        if found is None:
-            try:
-                found = self._normalise(accepted.data) if accepted.data else Refusal(Code.BAD_REQUEST, _LOST)
-            except Refusal as refusal:
-                found = refusal
-            if self._shared:
-                self._decoded[accepted.position] = found
-        return found
+    def decoded(self, records: Sequence[Accepted]) -> list[Event | Refusal]:
+        """Return the event of each record, normalised; or the refusal of one that can't be."""
+        if not self._shared:
+            return [*map(self._read, records)]
+        found = self._decoded
+        for one in records:
+            if one.position not in found:
+                found[one.position] = self._read(one)
+        return [found[one.position] for one in records]
 
-    def told(self, accepted: Accepted) -> Event | Refusal | Judgement:
-        """Return the same, and what the tracking plan makes of it, where there is one."""
-        event = self.event(accepted)
+    def _read(self, accepted: Accepted) -> Event | Refusal:
+        try:
+            return self._normalise(accepted.data) if accepted.data else Refusal(Code.BAD_REQUEST, _LOST)
+        except Refusal as refusal:
+            return refusal
+
+    @property
+    def judges(self) -> bool:
+        """Return whether a tracking plan judges the events."""
+        return self._judge is not None
+
+    def judged(self, accepted: Accepted, event: Event | Refusal) -> Event | Refusal | Judgement:
+        """Return what the tracking plan makes of the event of a record, where there is a plan."""
         if self._judge is None or isinstance(event, Refusal):
             return event
         found = self._judged.get(accepted.position)

@@ -105,8 +105,7 @@ class Lane:
         for work in ready:
             if work.items:
                 self._wait(work)
-            else:
-                consumer.done(work)
+        consumer.all_done([work for work in ready if not work.items])
         consumer.returned([work.user for work in ready if work.parked_id])
 
     def _unheld(self, works: Iterable[Work]) -> list[Work]:
@@ -245,12 +244,11 @@ class Lane:
 
     def _delivered(self, items: Iterable[Item]) -> None:
         """Write down that the vendor took every item."""
-        works = self._works
-        last = None
+        works, last = self._works, None
         for item in items:
             work = works[id(item)]
             if len(work.items) == 1:
-                work.items = []
+                work.items.clear()
             else:
                 work.items.remove(item)
             if work is not last:

@@ -73,7 +73,7 @@ class Entries(msgspec.Struct, frozen=True):
     """When they were accepted."""
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """One event of the log."""
 
     position: int

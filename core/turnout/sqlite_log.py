@@ -20,9 +20,11 @@ import os
 import sqlite3
 import sys
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -77,6 +79,8 @@ from turnout.reasons import Code, Outcome
 __all__ = ["SqliteLog"]
 
 _T = TypeVar("_T")
+_ROWS = 32
+"""Rows that `read` looks up in one go: it seldom needs more."""
 _logger = logging.getLogger("turnout")
 
 _EARLY, _USUAL = 50, 1000
@@ -140,14 +144,17 @@ class SqliteLog:
         """
         found: list[Accepted] = []
         following = max(after, 0) + 1
-        for first, count in self._rows.heads(following, events):
-            row = self._rows.row(first, count)
-            for position in range(max(following, first), first + len(row)):
+        while heads := self._rows.heads(following, min(events - len(found), _ROWS)):
+            for first, count in heads:
+                start = max(following - first, 0)
+                some = self._rows.row(first, count)[start : start + events - len(found)]
+                sizes = list(accumulate(map(len, some)))
+                fitting = bisect_left(sizes, size) + 1  # the one that is too much is the last
+                found.extend(map(Accepted, range(first + start, first + start + count), some[:fitting]))
+                size -= sizes[-1] if sizes else 0
                 if len(found) == events or size <= 0:
                     return found
-                data = row[position - first]
-                found.append(Accepted(position, data))
-                size -= len(data)
+                following = first + count
         return found
 
     def first(self) -> int:
