@@ -58,23 +58,96 @@ def test_without_a_rate_everything_passes(clock: Clock) -> None:
     assert limit.rate == 0
 
 
+def taken(limit: RateLimit, clock: Clock, *seconds: float) -> list[float]:
+    """Let the vendor take a request now and after each of so many seconds; return the rates then, in whole units."""
+    limit.quiet()
+    rates = []
+    for more in seconds:
+        clock.now += more
+        limit.quiet()
+        rates.append(round(limit.rate, 6))
+    return rates
+
+
 def test_a_rate_falls_once_a_second_and_comes_back(clock: Clock) -> None:
     """Requests that were under way at the time don't make it fall further; it returns to what was set, no further."""
     limit = RateLimit(100.0, clock)
     for _ in range(4):
         limit.slow_down()
     assert limit.rate == pytest.approx(70.0)
-    clock.now += 1
+    assert taken(limit, clock, 1, 4, 5, 60) == [78.13, 96.25, 100.0, 100.0]
+
+
+def test_a_rate_comes_back_fast_stays_where_it_was_too_much_and_goes_on(clock: Clock) -> None:
+    """After ten seconds it is there, after twenty 30 % beyond, after forty nine times as fast: a cubic curve."""
+    limit = RateLimit(0.0, clock)
+    passing(limit, clock, 1_000, 1)
     limit.slow_down()
-    assert limit.rate == pytest.approx(49.0)
-    clock.now += 9
-    limit.quiet()
-    assert limit.rate == pytest.approx(49.0)
-    for _ in range(20):
-        clock.now += 10
-        limit.quiet()
-        limit.quiet()
-    assert limit.rate == 100.0
+    assert limit.rate == pytest.approx(700.0)
+    assert taken(limit, clock, 5, 3, 2, 2, 8, 10, 10) == [962.5, 997.6, 1_000.0, 1_002.4, 1_300.0, 3_400.0, 9_100.0]
+
+
+def test_a_rate_stays_below_what_is_too_much_again(clock: Clock) -> None:
+    """Where the vendor refuses next is where it goes back to: what a vendor allows is found, and kept to."""
+    limit = RateLimit(0.0, clock)
+    passing(limit, clock, 1_000, 1)
+    limit.slow_down()
+    taken(limit, clock, 5)
+    limit.slow_down()
+    assert limit.rate == pytest.approx(0.7 * 962.5)
+    assert taken(limit, clock, 10) == [962.5]
+
+
+def test_what_was_fine_before_a_vendor_refused_everything_is_fine_again(clock: Clock) -> None:
+    """The rate falls as long as nothing is taken; then it is back within ten seconds, however long that was."""
+    limit = RateLimit(0.0, clock)
+    passing(limit, clock, 5_000, 1)
+    for _ in range(60):
+        clock.now += 1
+        limit.slow_down()
+    assert limit.rate == pytest.approx(50.0)
+    assert taken(limit, clock, 1, 4, 5) == [pytest.approx(1_391.45), 4_381.25, 5_000.0]
+
+
+def test_who_waits_gains_by_a_rate_that_rises(clock: Clock) -> None:
+    """What was to wait for a second at the old rate goes out after three hundredths."""
+    limit = RateLimit(0.0, clock)
+    passing(limit, clock, 5_000, 1)
+    for _ in range(60):
+        clock.now += 1
+        limit.slow_down()
+    passing(limit, clock, 100, 1)
+    assert taken(limit, clock, 1) == [pytest.approx(1_391.45)]
+    assert passing(limit, clock, 10, 1) == pytest.approx(0.9 * 50 / 1_391.45)
+
+
+def test_a_rate_does_not_rise_while_nothing_is_taken(clock: Clock) -> None:
+    """Time alone says nothing."""
+    limit = RateLimit(100.0, clock)
+    limit.slow_down()
+    clock.now += 3600
+    assert taken(limit, clock, 0, 5) == [70.0, 96.25]
+
+
+def test_a_rate_far_above_what_is_sent_says_nothing(clock: Clock) -> None:
+    """When a vendor refuses after a long quiet time, what was sent lately is the measure, not what might have been."""
+    limit = RateLimit(0.0, clock)
+    passing(limit, clock, 1_000, 1)
+    limit.slow_down()
+    taken(limit, clock, 300)
+    assert limit.rate > 1_000_000
+    clock.now = float(int(clock.now))
+    passing(limit, clock, 400, 1)
+    limit.slow_down()
+    assert limit.rate == pytest.approx(0.7 * 400)
+
+
+def test_little_is_saved_up_while_a_vendor_finds_it_too_much(clock: Clock) -> None:
+    """A tenth of a second's worth: what is left of a pause would be too much at once."""
+    limit = RateLimit(1_000.0, clock)
+    limit.slow_down()
+    clock.now += 3600
+    assert passing(limit, clock, 70, 11) == pytest.approx(0.9)
 
 
 def test_a_rate_never_falls_to_nothing(clock: Clock) -> None:
@@ -88,16 +161,20 @@ def test_a_rate_never_falls_to_nothing(clock: Clock) -> None:
 
 
 def test_a_rate_that_was_not_set_is_learned(clock: Clock) -> None:
-    """What passed in the last second is the measure; it rises again without end."""
+    """The most that has passed in a second is the measure, a tenth less for each second since."""
     limit = RateLimit(0.0, clock)
     for _ in range(8):
         clock.now += 0.25
         passing(limit, clock, 500, 1)
     limit.slow_down()
     assert limit.rate == pytest.approx(0.7 * 2000)
-    clock.now += 10
-    limit.quiet()
-    assert limit.rate == pytest.approx(1.1 * 0.7 * 2000)
+    later = RateLimit(0.0, clock)
+    clock.now = 2_000.0
+    passing(later, clock, 2_000, 1)
+    clock.now = 2_003.0
+    passing(later, clock, 10, 1)
+    later.slow_down()
+    assert later.rate == pytest.approx(0.7 * 2000 * 0.81)
 
 
 def test_five_failures_in_a_row_open_the_breaker_and_a_success_closes_it(clock: Clock, caplog: Any) -> None:

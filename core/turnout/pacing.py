@@ -15,8 +15,16 @@ __all__ = ["Breaker", "RateLimit"]
 _logger = logging.getLogger("turnout")
 _FAILURES = 5
 _SETUP_WAIT = 60.0
-_QUIET = 10.0
 _CUT = 0.7
+_BACK = 10.0
+"""Seconds after which a rate is back where it was too much."""
+_SAVED = 0.1
+"""Seconds' worth that may be saved up while a vendor has found it too much."""
+_LOOK = 0.1
+_FADING = 0.9
+"""What is left after a second of the most that has passed in one."""
+_IDLE = 4.0
+"""Beyond so many times what passes, a rate holds nothing back."""
 _LEAST = 50.0
 
 
@@ -100,10 +108,15 @@ class Breaker:
 class RateLimit:
     """Lets so many units through in a second, at most one second's worth at once.
 
-    `rate` falls by 30 % at `slow_down`, at most once a second, as what is under way meanwhile says nothing new; after
-    ten seconds without one it comes back by 10 % at each `quiet`, at most once in ten seconds and up to what was set.
-    When none was set (0), any number passes, until `slow_down` takes what passed in the last second as its measure, but
-    not less than 50 units: a destination that has had nothing to do says little about what its vendor can take.
+    `slow_down` takes away 30 % of the rate, at most once a second, as what is under way meanwhile says nothing new.
+    Then, as long as the vendor takes requests (`quiet`), it rises along a cubic curve: fast at first, slower the nearer
+    it comes to where it was too much, which it reaches after ten seconds; and if nothing is wrong there, ever faster
+    beyond it (30 % more after ten seconds, ten times as much after half a minute), up to what was set. While the vendor
+    takes nothing at all, the rate goes on falling, but what it comes back to stays what it was before.
+
+    When none was set (0), any number passes, until `slow_down` takes the most that has passed in a second as its
+    measure, but not less than 50 units: a destination that has had nothing to do says little about what its vendor can
+    take.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float]) -> None:
@@ -111,40 +124,55 @@ class RateLimit:
         self.rate = rate
         self._clock = clock
         self._ready = clock()
-        self._rise = self._cut = 0.0
-        self._second, self._passed, self._before = 0, 0, 0
+        self._turn = asyncio.Lock()
+        self._cut = self._since = 0.0
+        self._top = self._low = rate
+        self._taken = True
+        self._second, self._passed, self._peak = 0, 0, 0.0
 
     async def take(self, units: int) -> None:
         """Wait until so many units may pass."""
-        now = self._clock()
-        self._count(int(now), units)
+        self._count(int(self._clock()), units)
         if not self.rate:
             return
-        self._ready = max(self._ready, now - 1.0)
-        wait = self._ready - now
-        self._ready += units / self.rate
-        if wait > 0:
-            await asyncio.sleep(wait)
+        async with self._turn:
+            self._ready = max(self._ready, self._clock() - (_SAVED if self._slowed else 1.0))
+            while (wait := self._ready - self._clock()) > 0:
+                await asyncio.sleep(min(wait, _LOOK))  # the rate may rise meanwhile
+            self._ready += units / self.rate
+
+    @property
+    def _slowed(self) -> bool:
+        return bool(self.rate) and self.rate != self.limit
 
     def _count(self, second: int, units: int) -> None:
         if second != self._second:
-            self._before = self._passed if second == self._second + 1 else 0
+            self._peak = max(self._peak * _FADING, self._passed) * _FADING ** (second - self._second - 1)
             self._second, self._passed = second, 0
         self._passed += units
 
     def slow_down(self) -> None:
         """Note that the vendor found it too much."""
         now = self._clock()
-        self._rise = now + _QUIET
         if now < self._cut:
             return
         self._cut = now + 1.0
-        if not self.rate:
-            self.rate = max(_LEAST / _CUT, float(self._before), float(self._passed))
-        self.rate = max(self.rate * _CUT, min(self.limit / 10, _LEAST) if self.limit else _LEAST)
+        most = max(_LEAST / _CUT, self._peak, self._passed)
+        if not self.rate or (not self.limit and self.rate > _IDLE * most):
+            self.rate = self._top = most
+        elif self._taken:
+            self._top = self.rate
+        self.rate = self._low = max(self.rate * _CUT, min(self.limit / 10, _LEAST) if self.limit else _LEAST)
+        self._since, self._taken = now, False
 
     def quiet(self) -> None:
-        """Note that the vendor has had nothing against it for a while."""
-        if (self.rate < self.limit or not self.limit) and self.rate and self._clock() >= self._rise:
-            self.rate = min(self.limit or math.inf, self.rate * 1.1)
-            self._rise = self._clock() + _QUIET
+        """Note that the vendor took something."""
+        if not self._slowed:
+            return
+        if not self._taken:
+            self._taken, self._since = True, self._clock()
+        now, before = self._clock(), self.rate
+        curve = self._top + (self._top - self._low) * ((now - self._since) / _BACK - 1.0) ** 3
+        self.rate = min(self.limit or math.inf, max(before, curve))
+        if self._ready > now:
+            self._ready = now + (self._ready - now) * before / self.rate
