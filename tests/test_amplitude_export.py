@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -272,6 +273,7 @@ async def patient(seconds: float) -> None:
 def pulled(simulator: AmplitudeSimulator, state: Any = None, now: datetime = NOW, **given: Any) -> Any:
     """Pull from a simulator; return the events, what was refused, and the states that were saved."""
     options = {"to": given.pop("to", ""), "from_": given.pop("start", ""), "lag_hours": given.pop("lag", 0)}
+    options["take_damaged"] = given.pop("damaged", False)
     source = AmplitudeExport({**KEYS, **given}, id="export")
     taken: list[Any] = []
     refused: list[Refusal] = []
@@ -365,14 +367,78 @@ def test_any_other_answer_ends_the_pull(status: int, said: str) -> None:
     assert saved == [{"hour": "2026-11-01T05"}]
 
 
-def test_wrong_keys_and_a_truncated_archive_end_the_pull() -> None:
-    """A download that is cut off is asked for again by the next pull."""
+def test_wrong_keys_end_the_pull() -> None:
+    """With what to compare."""
     with pytest.raises(FetchError, match="refused the keys"):
         pulled(amplitude(5), start="2026-11-01T05", secret_key="s-2")
-    simulator = amplitude(5)
-    simulator.script("/api/2/export", [Answer(200, zipped(hour=b"x" * 99)[:80])])
-    with pytest.raises(FetchError, match=r"2026-11-01T05: The archive can't be opened.*cut off"):
-        pulled(simulator, start="2026-11-01T05")
+
+
+def cut_off() -> bytes:
+    return zipped(hour=b"x" * 99)[:80]
+
+
+def one_file_cut_off() -> bytes:
+    """Return an archive of which the second file ends in the middle of its gzip."""
+    packed = gzip.compress(lines(*(exported(number, noise=str(hash(str(number)))) for number in range(600, 900))))
+    first, last = (gzip.compress(lines(exported(number))) for number in (51, 52))
+    return zipped(a=first, b=packed[: len(packed) // 2], c=last)
+
+
+def wrong_sum() -> bytes:
+    """Return an archive whose file unpacks to the wrong bytes, which only its checksum tells."""
+    packed = bytearray(gzip.compress(lines(exported(53)), 0))
+    packed[packed.index(b"user-53") + 5] ^= 1
+    return zipped(a=bytes(packed))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (cut_off, "the archive can't be read (File is not a zip file)"),
+        (one_file_cut_off, "b.json.gz can't be read (Compressed file ended before"),
+        (wrong_sum, "a.json.gz can't be read (CRC check failed"),
+    ],
+)
+def test_nothing_is_taken_of_a_damaged_hour_until_it_is_whole(made: Callable[[], bytes], said: str) -> None:
+    """Not even what can be read: the pull ends with the hours before, and the next one has each event once."""
+    simulator = amplitude(4, 5)
+    simulator.script("/api/2/export", [None, Answer(200, made())])
+    taken: list[Any] = []
+    saved: list[Any] = []
+
+    async def run() -> None:
+        fetch = Fetcher(transport=httpx.ASGITransport(app=simulator), wait=patient, clock=lambda: NOW)
+        source = AmplitudeExport(KEYS, id="export")
+        await pull_async(source, taken.extend, {"from_": "2026-11-01T04"}, save=saved.append, fetch=fetch)
+
+    with pytest.raises(FetchError) as raised:
+        asyncio.run(run())
+    assert str(raised.value).startswith(f"Amplitude's export of 2026-11-01T05 is damaged: {said}")
+    assert "--take-damaged, or go on behind it with --from 2026-11-01T06." in str(raised.value)
+    assert ([one["userId"] for one in taken], saved) == (["user-4"], [{"hour": "2026-11-01T04"}])
+    events, refused, _ = pulled(simulator, state=saved[-1])
+    assert ([one["userId"] for one in events], refused) == (["user-5"], [])
+
+
+@pytest.mark.parametrize(
+    ("made", "users", "said"),
+    [
+        (cut_off, [], "The archive can't be opened"),
+        (one_file_cut_off, ["user-51", "user-52"], "b.json.gz can't be read behind line"),
+    ],
+)
+def test_what_can_be_read_of_a_damaged_hour_is_taken_on_demand(
+    made: Callable[[], bytes], users: list[str], said: str
+) -> None:
+    """For an hour that stays damaged: the rest is told, and the hour counts as read."""
+    simulator = amplitude(5, 6)
+    simulator.script("/api/2/export", [Answer(200, made())])
+    events, [refusal], saved = pulled(simulator, start="2026-11-01T05", to="2026-11-01T06", damaged=True)
+    found = [one["userId"] for one in events]
+    assert [one for one in found if one in ("user-51", "user-52")] == users
+    assert found[-1] == "user-6"
+    assert said in refusal.reason.message
+    assert saved == [{"hour": "2026-11-01T05"}, {"hour": "2026-11-01T06"}]
 
 
 def test_several_files_in_an_hour_and_a_broken_line() -> None:

@@ -3,7 +3,8 @@
 Facts are those of Amplitude's Export API: whole hours in UTC by the time of upload, both ends included; an hour is
 there two hours after its end; 404 means that an hour has no events. Each hour is one request, the least that can be
 asked for, kept in a temporary file and read a line at a time. How far it came is remembered, so that no hour is
-exported twice: most destinations don't know an event again.
+exported twice: most destinations don't know an event again. For the same reason nothing is taken of an hour whose
+archive is damaged: it is checked first, and the next pull asks for the hour again.
 
 Property changes of users and groups, `$identify` and `$groupidentify`, are no events; `include_identify` asks for the
 first. Every other event becomes a track call.
@@ -11,6 +12,7 @@ first. Every other event becomes a track call.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import re
@@ -56,6 +58,7 @@ _PATH = "/api/2/export"
 _HOUR = timedelta(hours=1)
 _HOUR_TOLD = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})[T ](\d{2})(?::?00)?Z?", re.ASCII)
 _LONGEST_LINE = 16 * 1024 * 1024
+_PIECE = 1 << 20
 _LARGEST_ARCHIVE = 5_000_000_000
 """Bytes of what is kept on the disk for an hour; Amplitude exports 4 GB at most."""
 _NOT_EVENTS = ("$identify", "$groupidentify")
@@ -87,6 +90,10 @@ class PullOptions(Section):
     from_ = text("The first hour in UTC, as in 2026-11-01T00; by default the one behind the last pull's.")
     to = text("The last hour, itself included; by default the last one that is complete.")
     lag_hours = integer("Hours of lag for this pull; 0: those of the setting lag_hours.", minimum=0, maximum=72)
+    take_damaged = flag(
+        "Take what can be read of an hour whose archive is damaged, and go on; without it, the pull ends there, and "
+        "the next one asks for the hour again."
+    )
 
 
 class AmplitudeExport(Source):
@@ -129,7 +136,8 @@ class AmplitudeExport(Source):
     ) -> AsyncIterator[Found | Checkpoint]:
         """Yield the events of each hour that is complete, with a checkpoint behind each hour.
 
-        An archive that can't be opened ends the pull, so that its hour is asked for again.
+        An archive that is damaged anywhere ends the pull before anything of its hour is taken, so that the hour is
+        asked for again and nothing is there twice. With `take_damaged` what can be read of it is taken.
         """
         if not (self.config.api_key and self.config.secret_key):
             raise SettingsError(f"source '{self.id}': Settings 'api_key' and 'secret_key' are required to pull.")
@@ -138,11 +146,10 @@ class AmplitudeExport(Source):
         for number, hour in enumerate(hours, 1):
             with tempfile.TemporaryFile() as file:
                 if await self._fetched(fetch, hour, file):
-                    try:
-                        for found in self._archived(file):
-                            yield found
-                    except Refusal as refusal:
-                        raise FetchError(f"Amplitude's export of {_named(hour)}: {refusal.reason.message}") from None
+                    if not options.take_damaged:
+                        await _check(hour, file)
+                    for found in self._archived(file):
+                        yield found
             # Hours that are pulled again don't put the state back.
             yield Checkpoint({"hour": max(before, _named(hour))}, number, len(hours))
 
@@ -203,11 +210,10 @@ class AmplitudeExport(Source):
             archive = zipfile.ZipFile(file)
         except _BROKEN as error:
             message = f"The archive can't be opened: {_dotless(error)}. It is cut off, or no zip."
-            raise Refusal(Code.BAD_REQUEST, message) from None
+            yield Refusal(Code.BAD_REQUEST, message)
+            return
         with archive:
-            for entry in archive.infolist():
-                if entry.filename.endswith("/"):
-                    continue
+            for entry in _files(archive):
                 try:
                     packed = archive.open(entry)
                 except _BROKEN as error:
@@ -278,6 +284,37 @@ class AmplitudeExport(Source):
             **{name: value for name, value in chosen.items() if value is not None},
             **with_revenue(object_at(told, "event_properties", path)),
         }
+
+
+async def _check(hour: datetime, file: IO[bytes]) -> None:
+    """Raise `FetchError` when the archive of an hour is damaged."""
+    damage = await asyncio.to_thread(_damage, file)
+    if damage:
+        way_out = f"with --take-damaged, or go on behind it with --from {_named(hour + _HOUR)}"
+        raise FetchError(
+            f"Amplitude's export of {_named(hour)} is damaged: {damage}. Nothing of this hour was taken; the next pull "
+            f"asks for it again. If it stays so, take what can be read {way_out}."
+        )
+
+
+def _damage(file: IO[bytes]) -> str:
+    """Return what of an archive can't be read; nothing when all of it can."""
+    name = "the archive"
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in _files(archive):
+                name = entry.filename
+                with archive.open(entry) as packed:
+                    unpacked = _unpacking(packed)
+                    while unpacked.read(_PIECE):
+                        pass
+    except _BROKEN as error:
+        return f"{name} can't be read ({_dotless(error)})"
+    return ""
+
+
+def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
 
 
 def _named(hour: datetime) -> str:
