@@ -437,6 +437,17 @@ def test_a_body_that_is_badly_packed_is_refused(
     assert code(bench.post("/v1/track", body, headers={"content-encoding": packing})) == expected
 
 
+@pytest.mark.parametrize("headers", [{"content-encoding": "gzip"}, {}])
+def test_a_body_that_is_packed_twice_is_told_so(bench: Bench, headers: dict[str, str]) -> None:
+    """A library and a proxy that both pack: not that the JSON is wrong, whose bytes nobody sees."""
+    twice = gzip.compress(gzip.compress(b'{"event":"Seat Booked","userId":"u-1"}'))
+    answer = bench.post("/v1/track", twice, headers=headers)
+    assert (answer.status_code, answer.json()["message"]) == (
+        400,
+        "The body is packed with gzip twice: unpacked, it is gzip again. Pack it once, or send it plain.",
+    )
+
+
 def test_a_packed_body_without_content_has_an_end(bench: Bench) -> None:
     """Gzip can go on for ever and unpack to nothing: what comes counts, too."""
     begin, nothing = gzip.compress(b"")[:10], b"\0\0\0\xff\xff"

@@ -42,8 +42,8 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int,
     """Return the body, unpacked, of at most `most` bytes.
 
     Raises `BodyError` as soon as it is too large (413), takes more than `seconds` (408), finds no room beside other
-    bodies (429), is packed in another way than gzip (415) or not rightly packed (400), and `GoneError` when the client
-    goes away. Nothing behind the limit is read.
+    bodies (429), is packed in another way than gzip (415), not rightly packed or packed twice (400), and `GoneError`
+    when the client goes away. Nothing behind the limit is read.
     """
     packing = headers.get(b"content-encoding", b"").strip().lower()
     if packing not in (*_PLAIN, b"gzip", b"x-gzip"):
@@ -97,6 +97,9 @@ async def _whole(receive: Receive, most: int, room: Room, *, packed: bool) -> by
         room.taken -= len(body)
     if unpacker is not None and not unpacker.eof:
         raise _broken("it is cut off")
+    if unpacker is not None and body.startswith(_GZIP):
+        message = "The body is packed with gzip twice: unpacked, it is gzip again. Pack it once, or send it plain."
+        raise BodyError(400, Code.BAD_REQUEST, message)
     return bytes(body)
 
 
