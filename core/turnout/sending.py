@@ -124,18 +124,17 @@ class Sender:
             return await self._answered(request)
 
     async def _answered(self, request: Request) -> Answer | Silence:
-        host = _host(request.url)
         try:
             # httpx limits each read on its own; a vendor that trickles would hold the lane for hours.
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(request)
         except (httpx.TimeoutException, TimeoutError) as error:
-            message = f"{host} did not answer within {self._timeout:g} s."
+            message = f"{_host(request.url)} did not answer within {self._timeout:g} s."
             return Silence(Code.TIMED_OUT, message, sent=not isinstance(error, _NOT_SENT))
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError, RuntimeError) as error:
             # RuntimeError: a lent transport whose connections belong to another event loop
             what = str(error).rstrip(".") or type(error).__name__
-            message = f"The connection to {host} failed: {what}."
+            message = f"The connection to {_host(request.url)} failed: {what}."
             if isinstance(error, httpx.ConnectError) and _is_tls(error):
                 message = f"{message} Compare its address, and its certificate with those that this machine trusts."
                 return Silence(Code.UNREACHABLE, message, sent=False, setup=True)
