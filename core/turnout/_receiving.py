@@ -98,8 +98,8 @@ async def _whole(receive: Receive, most: int, room: Room, *, packed: bool) -> by
     if unpacker is not None and not unpacker.eof:
         raise _broken("it is cut off")
     if unpacker is not None and body.startswith(_GZIP):
-        message = "The body is packed with gzip twice: unpacked, it is gzip again. Pack it once, or send it plain."
-        raise BodyError(400, Code.BAD_REQUEST, message)
+        twice = "The body is packed with gzip twice: unpacked, it is gzip again. Pack it once, or send it plain."
+        raise BodyError(400, Code.BAD_REQUEST, twice)
     return bytes(body)
 
 
