@@ -139,6 +139,7 @@ def _json_type(hint: str) -> str:
         "list[str]": "list of text",
         "list[Any]": "list",
         "dict[str, Any]": "object",
+        "dict[str, str]": "object of text",
         "dict[str, list[str]]": "object of lists of text",
     }
     words |= {f"list[{kind.__name__}]": f"list of {title.lower()}s" for kind, title in SHAPES.items()}

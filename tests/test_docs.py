@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from turnout import ITEMS, Batch, Destination, Endpoint, Settings, form_body, json_body, rule
+from turnout import ITEMS, Batch, Destination, Endpoint, Settings, form_body, json_body, rule, setting
 from turnout.cli import main
 from turnout.docs import describe_destination, destination_page, rule_ids
-from turnout.settings import choice, text
+from turnout.settings import choice, flag, integer, text
 
 ROOT = Path(__file__).parent.parent
 CASES = ROOT / "tests" / "cases"
@@ -66,7 +66,8 @@ def test_the_page_of_amplitude() -> None:
     assert "| `ordered` | track (if `is_order`) | SB | `not track_products_once` |" in page
     assert "AMP-ORDER-01, AMP-ORDER-02" in page
     assert "| `context.os.name` | `os_name` | As it is. | AMP-CTX-03 |" in page
-    assert "| Basic `api_key`, `secret_key` | 100 items, 1,000,000 bytes | none | User deletion" in page
+    keys = "| Basic `api_key`, `secret_key` | `endpoint` in the URL |"
+    assert f"{keys} 100 items, 1,000,000 bytes | none | User deletion" in page
     assert "| `deletions` | By the status alone: 2xx is delivered;" in page
     assert "becomes POST `https://amplitude.com/api/2/deletions/users`:" in page
 
@@ -98,15 +99,58 @@ def test_the_json_keeps_its_shape() -> None:
         "rules": ["id", "calls", "platforms", "settings", "by_settings", "events", "aside", "doc", "rules"],
         "fields": ["sources", "targets", "doc", "rules"],
         "endpoints": [
-            "name", "method", "url", "url_by_settings", "content_type", "gzip", "gzip_by_settings",
-            "auth", "auth_settings", "headers", "items", "bytes", "item_bytes", "linger_ms", "limits_by_settings",
-            "keyed", "answers", "doc",
+            "name", "method", "url", "url_by_settings", "url_settings", "content_type", "body_settings", "gzip",
+            "gzip_by_settings", "auth", "auth_settings", "headers", "header_settings", "items", "bytes", "item_bytes",
+            "linger_ms", "limits_by_settings", "keyed", "answers", "doc",
         ],
         "examples": ["name", "doc", "rules", "settings", "events", "plans"],
     }  # fmt: skip
     assert list(told)[:9] == [
         "format", "plugin", "name", "distribution", "version", "api", "doc", "ignored", "settings",
     ]  # fmt: skip
+
+
+class PlacedSettings(Settings):
+    """Settings for every place of a request."""
+
+    tenant = text("Whose data.", required=True)
+    shard = choice("Where.", ["east", "west"], default="east")
+    busy = flag("Whether there is another path.")
+    token = text("The token.", secret=True, default="hunter3-default")
+    tag = text("A tag.")
+    unused = integer("Nothing reads it.", default=3)
+
+
+class Placed(Destination):
+    """A vendor that wants its settings everywhere."""
+
+    name = "Placed"
+    settings = PlacedSettings
+    by_template = Endpoint(
+        "PUT",
+        "https://placed.example/{tenant}/{item.id}?tag={tag}&again={tenant}",
+        body=json_body({"meta": [{"tag": setting("tag")}, setting("shard")], "token": setting("token"), "all": ITEMS}),
+        headers={"X-Token": setting("token"), "x-kind": "odd", "x-tenant": setting("tenant")},
+    )
+    by_function = Endpoint(
+        "POST",
+        lambda config: f"https://{config.shard}.placed.example/{'busy' if config.busy else ''}?{config['tag']}",
+        body=form_body({"token": setting("token"), "all": ITEMS}),
+    )
+
+
+def test_where_settings_stand_in_a_request_is_told() -> None:
+    """In the URL, in which header, in the body: what a reader of an access log or a proxy has to know."""
+    told = {one.name: one for one in describe_destination(Placed, "placed").endpoints}
+    assert told["by_template"].url_settings == ["tenant", "tag"]
+    assert told["by_template"].header_settings == {"X-Token": "token", "x-tenant": "tenant"}
+    assert told["by_template"].body_settings == ["tag", "shard", "token"]
+    assert sorted(told["by_function"].url_settings) == ["busy", "shard", "tag"]
+    assert (told["by_function"].header_settings, told["by_function"].body_settings) == ({}, ["token"])
+    page = destination_page(Placed, "placed")
+    places = "`tenant`, `tag` in the URL; `token` in the header `X-Token`; `tenant` in the header `x-tenant`; "
+    assert f"| {places}`tag`, `shard`, `token` in the body |" in page
+    assert "hunter3" not in page
 
 
 class OddSettings(Settings):

@@ -18,6 +18,7 @@ from turnout.answer import read_status
 from turnout.copies import Copy
 from turnout.destination import Destination, Rule, declared_endpoints, declared_rules
 from turnout.endpoint import Batch, Endpoint
+from turnout.envelope import settings_in
 from turnout.errors import ConfigError
 from turnout.examples import ExampleDoc, examples, shipped_cases
 from turnout.platforms import PLATFORMS
@@ -42,6 +43,7 @@ FORMAT = 1
 
 _WORD = r"[A-Z]+(?:-[A-Z]+)*"
 _ID = re.compile(rf"\b({_WORD})-(\d\d)(?:\s+to\s+{_WORD}-(\d\d)|\s+to\s+-(\d\d)|((?:,\s+-\d\d)+))?")
+_PLACE = re.compile(r"\{(\w+)\}")
 _CAMEL = re.compile(r"_(\w)")
 _T = TypeVar("_T")
 
@@ -93,8 +95,12 @@ class EndpointDoc(msgspec.Struct, frozen=True):
     """The address with the default settings, `{name}` for a required one; null when they don't tell it."""
     url_by_settings: bool
     """Whether a function of the settings makes the address."""
+    url_settings: list[str]
+    """The settings that the address depends on, apart from `base_url`."""
     content_type: str
     """The media type of the body."""
+    body_settings: list[str]
+    """The settings that stand in the body, beside the items."""
     gzip: bool | None
     """Whether the body is compressed with gzip, with the default settings; null when they don't tell it."""
     gzip_by_settings: bool
@@ -105,6 +111,8 @@ class EndpointDoc(msgspec.Struct, frozen=True):
     """The settings that the `authorization` header is made of."""
     headers: list[str]
     """The names of further headers."""
+    header_settings: dict[str, str]
+    """Those of them that a setting fills, each with its name."""
     items: int | None
     """How many items one request may hold, with the default settings; null when they don't tell it."""
     bytes: int | None
@@ -178,7 +186,7 @@ def describe_destination(kind: type[Destination], plugin: str, cases: Path | Non
         settings=[setting_doc(one) for one in describe(kind.settings)],
         rules=[_rule(one) for one in declared_rules(kind)],
         fields=_fields(kind),
-        endpoints=[_endpoint(one, _likely(kind)) for one in declared_endpoints(kind)],
+        endpoints=[_endpoint(one, _likely(kind), describe(kind.settings)) for one in declared_endpoints(kind)],
         examples=_examples(kind, plugin, cases),
     )
 
@@ -266,19 +274,22 @@ def _json_path(source: str) -> str:
     return ".".join(_CAMEL.sub(lambda found: found[1].upper(), part) for part in source.split("."))
 
 
-def _endpoint(told: Endpoint, config: Config) -> EndpointDoc:
+def _endpoint(told: Endpoint, config: Config, settings: list[SettingDoc]) -> EndpointDoc:
     limits = _asked(told.limits, config, Batch)
     return EndpointDoc(
         name=told.name,
         method=told.method,
         url=_asked(told.url, config, str),
         url_by_settings=callable(told.url),
+        url_settings=_in_url(told.url, config, settings),
         content_type=told.body.content_type,
+        body_settings=list(dict.fromkeys(settings_in(told.body.template))),
         gzip=_asked(told.gzip, config, bool),
         gzip_by_settings=callable(told.gzip),
         auth=told.auth.scheme if told.auth else "",
         auth_settings=list(told.auth.names) if told.auth else [],
         headers=list(told.headers),
+        header_settings={name: found for name, value in told.headers.items() for found in settings_in(value)},
         items=limits.items if limits else None,
         bytes=limits.bytes if limits else None,
         item_bytes=limits.item_bytes if limits else None,
@@ -288,6 +299,26 @@ def _endpoint(told: Endpoint, config: Config) -> EndpointDoc:
         answers=_reading(told.read),
         doc=told.doc,
     )
+
+
+def _in_url(url: str | Callable[[Config], str], config: Config, settings: list[SettingDoc]) -> list[str]:
+    """Return the settings that a URL depends on; for a function, those that move what it makes."""
+    if not callable(url):
+        return list(dict.fromkeys(_PLACE.findall(url)))
+    usual = _asked(url, config, str)
+    tried = [(one.name, Config({**config, one.name: value})) for one in settings for value in _others(one)]
+    return list(dict.fromkeys(name for name, other in tried if _asked(url, other, str) not in (None, usual)))
+
+
+def _others(told: SettingDoc) -> list[Any]:
+    """Return values that a setting may have beside its default."""
+    if told.choices:
+        return list(told.choices)
+    if isinstance(told.default, bool):
+        return [not told.default]
+    if isinstance(told.default, int | float):
+        return [told.default + 1]
+    return [f"https://{told.name}.example"] if isinstance(told.default, str) or told.required else []
 
 
 def _asked(value: _T | Callable[[Config], _T], config: Config, kind: type[_T]) -> _T | None:

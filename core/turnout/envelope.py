@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus
 
@@ -16,7 +16,19 @@ from turnout._json import encode
 from turnout.errors import PluginError, did_you_mean
 from turnout.settings import Config
 
-__all__ = ["ITEM", "ITEMS", "Body", "BoundBody", "Placeholder", "fill", "form_body", "json_body", "setting", "value_of"]
+__all__ = [
+    "ITEM",
+    "ITEMS",
+    "Body",
+    "BoundBody",
+    "Placeholder",
+    "fill",
+    "form_body",
+    "json_body",
+    "setting",
+    "settings_in",
+    "value_of",
+]
 
 
 class Placeholder(msgspec.Struct, frozen=True):
@@ -155,6 +167,15 @@ def fill(value: Any, config: Config) -> Any:
     if isinstance(value, Mapping):
         return {key: fill(inner, config) for key, inner in value.items()}
     return [fill(inner, config) for inner in value] if isinstance(value, list) else value
+
+
+def settings_in(template: Any) -> Iterator[str]:
+    """Yield the names of the settings that stand in a template, in their order."""
+    if isinstance(template, Placeholder):
+        yield from (template.setting,) if template.setting else ()
+    elif isinstance(template, Mapping | list):
+        for inner in template.values() if isinstance(template, Mapping) else template:
+            yield from settings_in(inner)
 
 
 def _bind_json(template: Any, config: Config) -> BoundBody:

@@ -128,6 +128,7 @@ def _endpoints(endpoints: Iterable[EndpointDoc]) -> str:
             "request": f"{one.method} `{one.url}`" if one.url else f"{one.method} (by its settings)",
             "body": one.content_type + _packing(one),
             "authorization": f"{one.auth} {_code(one.auth_settings)}" if one.auth else "",
+            "settings in it": _places(one),
             "limits": _limits(one),
             "idempotency key": "" if one.keyed else "none",
             "what for": one.doc,
@@ -135,6 +136,14 @@ def _endpoints(endpoints: Iterable[EndpointDoc]) -> str:
         for one in endpoints
     ]
     return _some(rows)
+
+
+def _places(endpoint: EndpointDoc) -> str:
+    """Return where settings stand in a request, apart from its authorization."""
+    places = [f"{_code(endpoint.url_settings)} in the URL"] if endpoint.url_settings else []
+    places += [f"`{name}` in the header `{header}`" for header, name in endpoint.header_settings.items()]
+    places += [f"{_code(endpoint.body_settings)} in the body"] if endpoint.body_settings else []
+    return "; ".join(places)
 
 
 def _packing(endpoint: EndpointDoc) -> str:
