@@ -64,7 +64,12 @@ DERIVED = (
         "tracking is off), then the id that the host's `device_id_provider` has made, failing that "
         "`context.device.id`; never `anonymousId`.",
     ),
-    Derived(("messageId",), ("insert_id",), ("AMP-GEN-07",), "Further events of one call get `-1`, `-2`, …"),
+    Derived(
+        ("messageId",),
+        ("insert_id",),
+        ("AMP-GEN-07", "AMP-ORDER-08"),
+        "Further events of one call get `-1`, `-2`, … in their order, and behind them what goes aside (attribution).",
+    ),
     Derived(
         ("traits.address", "context.traits.address", "properties.country"),
         ("country", "region", "city"),
@@ -106,13 +111,13 @@ DERIVED = (
         ("integrations.Amplitude.event_id",),
         ("event_id",),
         ("AMP-CTX-20",),
-        "Also `eventId`. Integers only; events only.",
+        "Also `eventId`. Integers only; events only, and no `$identify`.",
     ),
     Derived(
         ("context.campaign",),
         ("user_properties.utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"),
         ("AMP-CTX-13",),
-        "Server: with `track_utm_properties`. Browsers: see the rule `utm_captured`.",
+        "Server: with `track_utm_properties`; not on group calls. Browsers: see the rule `utm_captured`.",
     ),
     Derived(
         ("context.traits",),

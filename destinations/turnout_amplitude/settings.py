@@ -114,13 +114,15 @@ class AmplitudeSettings(Settings):
         rules=("AMP-ALIAS-01",),
     )
     map_query_params = mapping(
-        "Where to put the whole query string of the page: a name, and `event_properties` or `user_properties`.",
+        "Where to put the whole query string of the page: a name, and `event_properties` (of an order, not of its "
+        "products) or `user_properties`.",
         choices=["event_properties", "user_properties"],
         platforms="SB",
         rules=("AMP-TRACK-04",),
     )
     append_fields_to_event_props = mapping(
-        "Fields of the event to copy into event properties: `context.page.title` -> a name.",
+        "Fields of the event to copy into event properties (not into those of `revenue_amount`): "
+        "`context.page.title` -> a name.",
         platforms="B",
         rules=("AMP-TRACK-05",),
     )
