@@ -274,3 +274,62 @@ def test_nothing_to_explain_is_no_mistake(run: Run) -> None:
     """An empty input shows nothing."""
     result = run(given=b"")
     assert (result.exit_code, result.output) == (0, "")
+
+
+COUPLE = '''
+from turnout import ITEMS, Batch, Destination, Endpoint, Settings, json_body, rule
+from turnout.settings import flag
+
+
+class Flags(Settings):
+    audit = flag("Tells who it was.", default=True)
+    verbose = flag("Tells everything.", default=True)
+    debug = flag("Tells of its inside.")
+    deep = flag("Tells more of it.")
+    always = flag("Sends a copy in any case.", default=True)
+
+
+class Couple(Destination):
+    """A third party's destination, of which nothing counts alone."""
+
+    name = "Couple"
+    settings = Flags
+    events = Endpoint("POST", "https://couple.example/in", batch=Batch(items=10), body=json_body({"all": ITEMS}))
+
+    @rule("track")
+    def tracked(self, event):
+        """An event."""
+        config = self.config
+        made = {"name": event.event}
+        if config.audit or config.verbose:
+            made["by"] = "somebody"
+        if config.debug and config.deep:
+            made["inside"] = "all of it"
+        yield self.events.item(made)
+
+    @rule("track")
+    def copied(self, event):
+        """A copy of it."""
+        if self.config.always or event.properties.get("copy"):
+            yield self.events.item({"copy": "of it"})
+'''
+
+
+def test_what_only_counts_together_stands_together(run: Run, widget: Path) -> None:
+    """With `or` where one of them is enough, with `and` where both would have to change."""
+    (widget / "turnout_widget.py").write_text(COUPLE + "\n\nWidget = Couple\n", encoding="utf-8")
+    event = SOLD | {"properties": {"copy": True}}
+    result = run("-d", "widget", given=[event], amplitude=False)
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = " ".join(result.stdout.split())
+    assert "/by somebody ? setting audit or setting verbose" in told
+    assert "not there: /inside: ? setting debug and setting deep" in told
+    assert "made or not: ? /properties/copy or setting always" in told
+    shown = run("-d", "widget", "--witness", given=[event], amplitude=False).stdout
+    assert "setting audit, given setting verbose = false (now true): true -> false makes" in " ".join(shown.split())
+    found = json.loads(run("-d", "widget", "--json", given=[event], amplitude=False).stdout)
+    (by,) = (field for field in found["items"][0]["fields"] if field["path"] == "/by")
+    assert [(one["setting"], one["given"][0]["setting"]) for one in by["from"]] == [
+        ("audit", "verbose"),
+        ("verbose", "audit"),
+    ]

@@ -7,7 +7,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -246,6 +246,92 @@ def test_values_of_which_one_is_enough_are_found_together() -> None:
     )  # fmt: skip
     assert sources(found, "/reachable") == {"/email": "derived", "/phone": "derived"}
     assert {str(one) for one in edge(found, "phone", "/reachable").without} == {"/properties/email"}
+
+
+class Paired(Settings):
+    """Flags of which two count together."""
+
+    audit = flag("Tells who it was.", default=True)
+    verbose = flag("Tells everything.", default=True)
+    debug = flag("Tells of its inside.")
+    deep = flag("Tells more of it.")
+    always = flag("Tells it in any case.", default=True)
+    vips = flag("Knows vips.")
+    token = text("A secret.", secret=True)
+
+
+class Couple(Odd):
+    """Nothing of it counts by itself."""
+
+    settings = Paired
+
+    @rule("track")
+    def tracked(self, event: Event) -> Iterator[Item]:
+        """Make what two of them say."""
+        config, given = self.config, event.properties
+        made = {"id": event.message_id, "level": 7 if config.debug and config.verbose else 4}
+        if config.audit or config.verbose:
+            made["audit"] = "yes"
+        if config.debug and config.deep:
+            made["trace"] = "all"
+        if config.vips and given.get("vip"):
+            made["vip"] = "hello"
+        if given.get("wrapped") and given.get("paid"):
+            made["gift"] = "bow"
+        yield self.out.item(made)
+        if config.always or given.get("forced"):
+            yield self.out.item({"copy": "of it"})
+
+
+COUPLE = track(vip=False, wrapped=False, paid=False, forced=True)
+
+
+def joined(found: Explanation, number: int, path: str) -> dict[str, set[str]]:
+    """Return the sources of a place that count only when others are changed, each with these."""
+    target = Target("item", "tracked", number, path)
+    edges = [edge for edge in found.edges if edge.target == target and edge.given]
+    return {str(edge.source): {str(one.source) for one in edge.given} for edge in edges}
+
+
+def pair(one: str, two: str) -> dict[str, set[str]]:
+    return {one: {two}, two: {one}}
+
+
+def test_settings_and_values_that_only_count_together_are_found() -> None:
+    """Two settings either of which is enough, or that are both needed; a setting and a value; two idle values."""
+    found = explain(Couple, COUPLE, {"token": "key-of-the-couple"}, now=NOW)
+    assert joined(found, 1, "/audit") == pair("setting audit", "setting verbose")
+    assert joined(found, 1, "/trace") == pair("setting debug", "setting deep")
+    assert joined(found, 1, "/vip") == pair("setting vips", "/properties/vip")
+    assert joined(found, 1, "/gift") == pair("/properties/wrapped", "/properties/paid")
+    assert joined(found, 2, "") == pair("setting always", "/properties/forced")
+    assert joined(found, 1, "/id") == {}
+    assert not {"/properties/vip", "/properties/wrapped", "/properties/forced"} & {*found.unread}
+    assert verify(Couple({"token": "key-of-the-couple"}, id="couple"), COUPLE, found) > 10
+
+
+def test_what_counts_alone_is_not_told_again() -> None:
+    """A setting that has a part in a field by itself has it without conditions."""
+    found = explain(Couple, COUPLE, {"debug": True}, now=NOW)
+    assert [edge.given for edge in found.edges if edge.target == Target("item", "tracked", 1, "/level")] == [(), ()]
+    assert joined(found, 1, "/level") == {}
+
+
+class Strict(Paired):
+    """Settings that exclude each other."""
+
+    @validates_schema
+    def check_deep(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse both."""
+        if data["debug"] and data["deep"]:
+            raise ValidationError("both together can't be.")
+
+
+def test_settings_that_exclude_each_other_do_not_count_together() -> None:
+    """What the schema refuses is left out."""
+    found = explain(type("Couple", (Couple,), {"settings": Strict}), COUPLE, {}, now=NOW)
+    assert joined(found, 1, "/trace") == {}
+    assert joined(found, 1, "/audit") == pair("setting audit", "setting verbose")
 
 
 def test_a_value_that_others_hide_is_found() -> None:
@@ -681,16 +767,31 @@ def told(value: Any) -> str:
     return "UNSET" if value is UNSET else json.dumps(value, sort_keys=True)
 
 
+def under(destination: Destination, changes: Iterable[Change]) -> Destination:
+    """Return the destination with those of the changes that are of settings."""
+    made = {one.source.name: one.after for one in changes if one.source.kind == "setting"}
+    own = {name: destination.config[name] for name in destination.config if name in destination.config.given}
+    kind = type(destination)
+    return kind(kind.settings.overlay(own, made), id=destination.id) if made else destination
+
+
 def verify(destination: Destination, event: dict[str, Any], found: Explanation) -> int:
     """Map both events of every witness that an event shows, and return how many there were."""
     message_id = found.message_id or "unread"
-    dispatcher = Dispatcher({destination.id: destination}, clock=lambda: NOW, new_id=lambda _: message_id)
+
+    def planned(given: dict[str, Any], *changes: Change) -> Plan:
+        target = {destination.id: under(destination, changes)}
+        return Dispatcher(target, clock=lambda: NOW, new_id=lambda _: message_id).plan(json.dumps(given))[0]
+
     number = 0
     for one in found.edges:
-        if one.source.kind != "event":
+        joint = one.source.kind == "setting" and one.given
+        if one.source.kind != "event" and not joint:
             continue
         number += 1
-        before, after = (dispatcher.plan(json.dumps(given))[0] for given in one.inputs(event))
+        first, second = one.inputs(event)
+        before = planned(first, *one.given)
+        after = planned(second, *one.given, Change(one.source, one.before, one.after))
         where = f"{one} for {event}"
         assert told(before.to_dict()) != told(after.to_dict()), where
         if one.target.part == "event":

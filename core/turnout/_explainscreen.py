@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from turnout import _json
+from turnout._output import EVENT
 from turnout.explanation import ExplainedItem, Explanation, Field
 from turnout.lineage import CONDITION, DERIVED, Change, Edge, Source
+from turnout.reasons import Outcome
 
 __all__ = ["Screen"]
 
@@ -91,7 +93,7 @@ class Screen:
         table.add_column("comes from", overflow="fold", ratio=6)
         table.expand = True
         for number, field in enumerate(fields):
-            edges = [edge for edge in field.edges if edge.source not in whole]
+            edges = [edge for edge in field.edges if edge.given or edge.source not in whole]
             name = field.path or ("(the item)" if number < keyed else "(idempotency key)")
             without = "settings, see below" if field.edges else "always"
             sources = Text("\n".join(_sources(edges))) if edges else Text(without, "dim")
@@ -102,7 +104,7 @@ class Screen:
     def _could_have(self, item: ExplainedItem, whole: Iterable[Source]) -> None:
         absent: dict[str, list[Edge]] = {}
         for edge in item.absent:
-            if edge.source not in whole and not edge.target.path.endswith("/-"):
+            if (edge.given or edge.source not in whole) and not edge.target.path.endswith("/-"):
                 absent.setdefault(edge.target.path, []).append(edge)
         lines = [f"{_plain(path)}: {_listed(edges)}" for path, edges in absent.items()]
         for line in _some(lines):
@@ -122,8 +124,9 @@ class Screen:
         self.console.print()
         self._say(f"Sent or not: {_listed(one.deciding) or 'always'}")
         self._witnesses(one.deciding)
-        for told in dict.fromkeys((edge.target.rule, _listed([edge])) for edge in one.added[:_LISTED]):
-            self._say(f"Not made: an item of the rule {_plain(told[0])}: {told[1]}")
+        for rule, edges in _by_rule(one.added[:_LISTED]).items():
+            for told in dict.fromkeys(_sources(edges)):
+                self._say(f"Not made: an item of the rule {_plain(rule)}: {told}")
         if one.unread:
             self._say(f"Nothing reads: {', '.join(map(_plain, one.unread))}")
         if one.unstable:
@@ -155,24 +158,40 @@ class Screen:
             self._say(f"or with {', or '.join(_some([_change(other) for other in one.remedy.others]))}", indent=2)
 
 
+def _by_rule(edges: Iterable[Edge]) -> dict[str, list[Edge]]:
+    found: dict[str, list[Edge]] = {}
+    for edge in edges:
+        found.setdefault(edge.target.rule, []).append(edge)
+    return found
+
+
 def _outcome(one: Explanation) -> str:
     return f"{one.outcome.value}" + (f" [{one.reason.code.value}]" if one.reason else "")
 
 
 def _widespread(item: ExplainedItem) -> list[Source]:
     """Return the settings that have a part in many fields of an item."""
-    counted = Counter(edge.source for field in item.fields for edge in field.edges if edge.source.kind == "setting")
-    counted.update(edge.source for edge in item.absent if edge.source.kind == "setting")
+    edges = [*(edge for field in item.fields for edge in field.edges), *item.absent]
+    counted = Counter(edge.source for edge in edges if edge.source.kind == "setting" and not edge.given)
     return [source for source, number in counted.items() if number > _MANY]
 
 
 def _sources(edges: Sequence[Edge]) -> list[str]:
-    """Return what edges of one place come from: values that only count together joined by `or`, fallbacks behind."""
-    together = {frozenset({edge.source, *edge.without}) for edge in edges if _together(edge, edges)}
+    """Return what edges of one place come from: what only counts together joined, and fallbacks behind."""
     first = [_mark(edge) + _named(edge.source) for edge in edges if not edge.given]
-    joined = [_MARKS[CONDITION] + " or ".join(map(_named, sorted(group))) for group in together]
+    joined = {_joined(edge) for edge in edges if _together(edge, edges)}
     behind = [_behind(edge) for edge in edges if edge.given and not _together(edge, edges)]
     return [*first, *sorted(joined), *behind]
+
+
+def _joined(edge: Edge) -> str:
+    """Return an edge with what its source counts together with: of what is lost without them one is enough."""
+    lost = edge.output_after is UNSET or (edge.target == EVENT and edge.output_after["outcome"] != Outcome.PLANNED)
+    return _mark(edge) + (" or " if lost else " and ").join(map(_named, sorted(_group(edge))))
+
+
+def _group(edge: Edge) -> set[Source]:
+    return {edge.source, *(one.source for one in edge.given)}
 
 
 def _behind(edge: Edge) -> str:
@@ -188,10 +207,10 @@ def _listed(edges: Sequence[Edge]) -> str:
 
 
 def _together(edge: Edge, edges: Sequence[Edge]) -> bool:
-    """Return whether an edge is one of several whose values only count together."""
-    group = {edge.source, *edge.without}
-    return len(group) == len(edge.given) + 1 > 1 and all(
-        any(one.source == source and {one.source, *one.without} == group for one in edges) for source in group
+    """Return whether an edge is one of several whose sources only count together."""
+    group = _group(edge)
+    return len(group) > 1 and all(
+        any(one.source == source and _group(one) == group for one in edges) for source in group
     )
 
 

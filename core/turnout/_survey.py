@@ -288,7 +288,7 @@ class _Looking:
         place = platform_at(trial.destination, output), tuple(output.rules)
         known = self._known.setdefault((witness.specimen, *place), _Known())
         trial = known.without_spare(trial, output)
-        lineage = trace(trial, together=place not in self._seen)
+        lineage = trace(trial, together=place not in self._seen, jointly=False)
         self._seen.add(place)
         known.spare |= set(lineage.unread)
         names = _Given(trial, trial.output(trial.payload.text), known)

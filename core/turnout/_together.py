@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
@@ -14,24 +14,28 @@ from turnout._payload import Path
 from turnout._tracer import Tracer, ends, equal
 from turnout.reasons import Outcome
 
-__all__ = ["change_hidden", "delete_together"]
+__all__ = ["change_hidden", "delete_together", "fewest", "groups"]
 
-
+_One = TypeVar("_One")
 _SOMEBODY: tuple[Path, ...] = (("userId",), ("anonymousId",))
 """Of these nearly every call needs one; to know that beforehand saves looking for it."""
 
 
-def delete_together(tracer: Tracer) -> None:
-    """Delete values in groups, and keep what moves though no value of the group moves it alone."""
+def delete_together(tracer: Tracer) -> list[list[Path]]:
+    """Delete values in groups, and keep what moves though no value of the group moves it alone.
+
+    Returns groups of values of which one has to stay for the event to be sent.
+    """
     alone = {path: _moved_alone(tracer, path) for path in tracer.leaves if tracer.harmless(path)}
     needed: list[list[Path]] = []
     _delete_group(tracer, [path for path in _SOMEBODY if path in alone], alone, needed)
     _delete_group(tracer, [path for path in alone if tracer.sources[path] not in tracer.reached], alone, needed)
-    for group in _groups([*alone]):
+    for group in groups([*alone]):
         _delete_group(tracer, group, alone, needed)
+    return needed
 
 
-def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
+def groups(paths: Sequence[_One]) -> Iterator[list[_One]]:
     """Yield groups such that any two of the paths are in one of them together: all of them, and halves."""
     yield list(paths)
     for bit in range((len(paths) - 1).bit_length()):
@@ -52,11 +56,11 @@ def _delete_group(
         surprising = [one for one in moved if one.target not in known and one.sure]
         ending = [one for one in surprising if ends(one.target, one.after)][:1]
         for one in ending or surprising:
-            fewest = _fewest(group, partial(_moves_without, tracer, one.target))
-            _note_together(tracer, fewest, one.target)
+            few = fewest(group, partial(_moves_without, tracer, one.target))
+            _note_together(tracer, few, one.target)
         if not ending:
             return
-        needed.append(fewest)
+        needed.append(few)
 
 
 def _spared(group: list[Path], needed: list[list[Path]]) -> list[Path]:
@@ -81,8 +85,8 @@ def _moves_without(tracer: Tracer, target: Target, group: list[Path]) -> bool:
     return any(one.target == target and one.sure for one in _moved_without(tracer, group))
 
 
-def _fewest(group: list[Path], moves: Callable[[list[Path]], bool]) -> list[Path]:
-    """Return values of a group that move something together, and don't when one of them is left out."""
+def fewest(group: list[_One], moves: Callable[[list[_One]], bool]) -> list[_One]:
+    """Return those of a group that move something together, and don't when one of them is left out."""
     kept, size = group, len(group)
     while size:
         start = 0
@@ -96,11 +100,11 @@ def _fewest(group: list[Path], moves: Callable[[list[Path]], bool]) -> list[Path
     return kept
 
 
-def _note_together(tracer: Tracer, fewest: list[Path], target: Target) -> None:
+def _note_together(tracer: Tracer, few: list[Path], target: Target) -> None:
     """Keep for each of the values what its deletion moves when the others are gone."""
-    both = tracer.payload.altered(dict.fromkeys(fewest, UNSET))
-    for path in fewest:
-        others = [one for one in fewest if one != path]
+    both = tracer.payload.altered(dict.fromkeys(few, UNSET))
+    for path in few:
+        others = [one for one in few if one != path]
         text = tracer.payload.altered(dict.fromkeys(others, UNSET))
         before, after = (tracer.values_at(one, [target]).get(target, UNSET) for one in (text, both))
         moved = [Difference(target, before, after)]
@@ -113,12 +117,12 @@ def _note_together(tracer: Tracer, fewest: list[Path], target: Target) -> None:
 def change_hidden(tracer: Tracer) -> None:
     """Change the values that moved nothing so far while others are changed, for what those hide."""
     steady = [path for path in tracer.leaves if path not in tracer.fragile]
-    for group in _groups([path for path in steady if tracer.sources[path] in tracer.reached]):
+    for group in groups([path for path in steady if tracer.sources[path] in tracer.reached]):
         hidden = [path for path in steady if tracer.sources[path] not in tracer.reached]
         for path, after in _shown(tracer, hidden, group):
-            fewest = _fewest(group, partial(_still, tracer, path, after))
-            given = tuple(tracer.change(one, tracer.another[one]) for one in fewest)
-            moved = _shift(tracer, fewest, path, after)
+            few = fewest(group, partial(_still, tracer, path, after))
+            given = tuple(tracer.change(one, tracer.another[one]) for one in few)
+            moved = _shift(tracer, few, path, after)
             tracer.note(tracer.sources[path], tracer.payload.places[path].value, after, moved, given)
 
 

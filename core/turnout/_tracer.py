@@ -19,7 +19,7 @@ from turnout._pointer import steps
 from turnout._redact import MASK, redact
 from turnout._times import iso
 from turnout._trial import Trial
-from turnout._variants import further_variants, variants
+from turnout._variants import Variant, further_variants, variants
 from turnout.destination import Destination
 from turnout.lineage import CONDITION, COPIED, DERIVED, Change, Edge, Lineage, Source
 from turnout.reasons import Outcome
@@ -52,14 +52,20 @@ class Tracer:
         """Those of them that the source moves by itself."""
         self.lost: dict[Path, dict[Target, Any]] = {}
         """What the deletion of each value moved, with what stood there then."""
+        self.tried: dict[Variant, dict[Target, Any]] = {}
+        """What each change of a setting moves, with what stands there then."""
         self.another = {path: other(place.value, self.numbers[path], self.taken) for path, place in self._leaves()}
         """Another value for each place that holds nothing else."""
         self.fragile: set[Path] = {("type",)}
         """The places at which another value keeps something from being sent."""
 
-    def lineage(self, *, together: bool = True) -> Lineage:
-        """Change everything that is declared and return what was found; not `together`: only one after the other."""
+    def lineage(self, *, together: bool = True, jointly: bool = True) -> Lineage:
+        """Change everything that is declared and return what was found; not `together`: only one after the other.
+
+        Not `jointly`: settings only one after the other.
+        """
         from turnout._fallbacks import follow_fallbacks
+        from turnout._jointly import change_jointly
         from turnout._together import change_hidden, delete_together
 
         self.change_values()
@@ -68,8 +74,10 @@ class Tracer:
         if self.base.plan.outcome is Outcome.PLANNED:
             follow_fallbacks(self)
             if together:
-                delete_together(self)
+                needed = delete_together(self)
                 change_hidden(self)
+                if jointly:
+                    change_jointly(self, needed)
         self._drop_containers()
         unread = tuple(self.sources[path].name for path in self.leaves if self.sources[path] not in self.reached)
         return Lineage(self.base.plan, tuple(self._in_order()), unread, tuple(sorted(self.unstable)))
@@ -138,7 +146,9 @@ class Tracer:
             *variants(base),
             *further_variants(base, words_in(self.payload), lambda one: bool(self._moved_by(one))),
         ):
-            if self._moved_by(variant.quick) and variant.checked is not None:
+            quickly = self._moved_by(variant.quick)
+            self.tried[variant] = {one.target: one.after for one in quickly}
+            if quickly and variant.checked is not None:
                 moved = self._moved_by(variant.checked)
                 self.note(Source("setting", variant.name), variant.before, variant.after, moved)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -96,6 +96,17 @@ def variants_of(base: Destination, name: str, words: Sequence[str] = ()) -> Iter
     yield from _made(base, name, further_values(name, field, value, words))
 
 
+def combined(base: Destination, some: Iterable[Variant]) -> Destination:
+    """Return a destination with several of its variants at once; the destination itself where it can't work so."""
+    values = {one.name: one.after for one in some}
+    return base if not values else _combined(ByValue(base), msgspec.json.encode(values)) or base
+
+
+@lru_cache(maxsize=256)
+def _combined(key: ByValue, told: bytes) -> Destination | None:
+    return _quickly(key.base, msgspec.json.decode(told))
+
+
 class ByValue:
     """A destination, equal to one of the same class, id and settings."""
 
@@ -134,19 +145,23 @@ def _made(base: Destination, name: str, values: Iterable[Any]) -> Iterator[Varia
 
 def _quick(base: Destination, name: str, value: Any) -> Destination | None:
     """Return the destination with a value; None when the field refuses it, or the plugin can't work with it."""
-    field, config = _fields(base.settings)[name], base.config
+    return _quickly(base, {name: value})
+
+
+def _quickly(base: Destination, changes: Mapping[str, Any]) -> Destination | None:
+    fields, config = _fields(base.settings), base.config
     try:
-        values = {**config, name: field.deserialize(value)}
-        made = Config(values, config.secret_names, config.given | {name})
-        return rebuilt(type(base), base.id, made, _without(base, name))
+        values = {**config, **{name: fields[name].deserialize(value) for name, value in changes.items()}}
+        made = Config(values, config.secret_names, config.given | changes.keys())
+        return rebuilt(type(base), base.id, made, _without(base, changes.keys()))
     except Exception:
         return None
 
 
-def _without(base: Destination, name: str) -> dict[str, BoundEndpoint]:
-    """Return the endpoints that don't read a setting: they are the same whatever it says."""
+def _without(base: Destination, names: Collection[str]) -> dict[str, BoundEndpoint]:
+    """Return the endpoints that read none of these settings: they are the same whatever they say."""
     read = _read_by(ByValue(base))
-    return {endpoint: bound for endpoint, bound in base.endpoints.items() if name not in read[endpoint]}
+    return {endpoint: bound for endpoint, bound in base.endpoints.items() if read[endpoint].isdisjoint(names)}
 
 
 @lru_cache(maxsize=16)

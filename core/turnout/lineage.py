@@ -27,6 +27,9 @@ The answer is complete for this set of changes:
 * What others hide (`quantity` while `price` is 0): values that moved nothing are changed and deleted once more while
   others are changed, in the same groups, brought down to the fewest others. `Edge.given` says what is changed
   beside the source.
+* Two settings, a setting and a value, or two values that moved nothing (either is enough, or both are needed): those
+  that move little alone are changed in such groups as well, the settings also while all values are gone, and while all
+  are others. A place that a setting moves alone is not told again; at most 8 such finds are told.
 * What earlier events left (`inputs`), and where the event has none the clock and the made message id (`made`).
 
 What an event depends on only by a value that is none of these (a rule for one exact name, say) can't be seen.
@@ -200,12 +203,13 @@ def _path(value: Any, pointer: str) -> Path:
     return tuple(path)
 
 
-def trace(trial: Trial, *, together: bool = True) -> Lineage:
+def trace(trial: Trial, *, together: bool = True, jointly: bool = True) -> Lineage:
     """Return what the output for an event depends on; nothing is sent, and what the plugin raises is not logged.
 
-    Without `together` it takes half the time, and leaves out what only counts together and what others hide.
+    Without `together` it takes half the time, and leaves out what only counts together and what others hide; without
+    `jointly` only settings that count together with something else.
     """
     from turnout._tracer import Tracer
 
     with quietly():
-        return Tracer(trial).lineage(together=together)
+        return Tracer(trial).lineage(together=together, jointly=jointly)
