@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from turnout.answer import Fate, Verdict
@@ -36,7 +36,10 @@ class Lane:
         """The events to send; who adds some calls `wake`."""
         self._filled = asyncio.Event()
         self._closed = False
-        self._works: dict[int, Work] = {}
+        self._ready: Sequence[Work] = ()
+        self._by_item: dict[int, Work] | None = None
+        self._taken: list[tuple[Item, ...]] = []
+        """Requests of which the vendor took every item, as long as that is not written down in the events."""
         self._waiting: dict[str, int] = {}
 
     def wake(self) -> None:
@@ -94,19 +97,39 @@ class Lane:
         for work in works:
             if work.chunk:
                 work.chunk.begun = True
-        ready = self._unheld(works) if consumer.held else works
-        self._works = {id(item): work for work in ready for item in work.items}
-        self._waiting = {}
+        self._ready = ready = self._unheld(works) if consumer.held else works
+        self._by_item, self._taken, self._waiting = None, [], {}
         for wave in waves([(work.user, tuple(work.items)) for work in ready]):
             lines: dict[int, list[Request]] = {}
             for request in wave:
                 lines.setdefault(id(request.endpoint), []).append(request)
             await asyncio.gather(*(self._line(line) for line in lines.values()))
-        for work in ready:
-            if work.items:
-                self._wait(work)
-        consumer.all_done([work for work in ready if not work.items])
+        if self._by_item is None and sum(map(len, self._taken)) == sum(len(work.items) for work in ready):
+            for work in ready:
+                work.attempts += 1
+            left: Sequence[Work] = ()
+            done = ready
+        else:
+            self._works()
+            left = [work for work in ready if work.items]
+            done = [work for work in ready if not work.items]
+        for work in left:
+            self._wait(work)
+        consumer.all_done(done)
         consumer.returned([work.user for work in ready if work.parked_id])
+        self._ready, self._by_item, self._taken = (), None, []
+
+    def _works(self) -> dict[int, Work]:
+        """Return the event of each item that was to be sent; what the vendor took so far is written down in them.
+
+        Mostly everything is taken, and then nobody needs to know.
+        """
+        if self._by_item is None:
+            self._by_item = {id(item): work for work in self._ready for item in work.items}
+        taken, self._taken = self._taken, []
+        for items in taken:
+            self._delivered(items, self._by_item)
+        return self._by_item
 
     def _unheld(self, works: Iterable[Work]) -> list[Work]:
         """Return the events that may go out now; those of users that wait go behind what waits."""
@@ -139,7 +162,7 @@ class Lane:
 
     def _may_go(self, item: Item) -> bool:
         """Return whether an item is still to be sent: not when its user has to wait."""
-        work = self._works[id(item)]
+        work = self._works()[id(item)]
         return work.user not in self._waiting and item in work.items
 
     async def _try(self, items: tuple[Item, ...]) -> list[tuple[Item, ...]]:
@@ -163,7 +186,8 @@ class Lane:
                 return self._judged(items, verdicts, consumer.clock() - started)
             if self._waited(items, whole, tried, consumer.clock() - started):
                 return []
-            items = tuple(item for item in items if item in self._works[id(item)].items)
+            works = self._works()
+            items = tuple(item for item in items if item in works[id(item)].items)
             if not items:
                 return []
             if whole.fate is _RETRY and not breaker.open:
@@ -215,19 +239,21 @@ class Lane:
         return bool(old and work.attempts >= settings.min_attempts)
 
     def _of(self, items: Iterable[Item]) -> list[Work]:
-        return list({id(work): work for work in (self._works[id(item)] for item in items)}.values())
+        works = self._works()
+        return list({id(work): work for work in (works[id(item)] for item in items)}.values())
 
     def _judged(self, items: tuple[Item, ...], verdicts: Sequence[Verdict], took: int) -> list[tuple[Item, ...]]:
         """Write down what the vendor said of each item; return what has to be sent again, in order."""
         if all_delivered(verdicts):
-            self._delivered(items)
+            self._taken.append(items)
             return []
+        works = self._works()
         left = []
         for work in self._of(items):
             work.attempts += 1
             work.active_ms += took
         for item, verdict in zip(items, verdicts, strict=True):
-            work = self._works[id(item)]
+            work = works[id(item)]
             if verdict.fate is _DELIVERED:
                 work.items.remove(item)
             elif verdict.fate in (_REFUSED, _SETUP):
@@ -242,9 +268,9 @@ class Lane:
                 left.append(item)
         return list(again(tuple(left), split=any(verdict.fate is _SPLIT for verdict in verdicts)))
 
-    def _delivered(self, items: Iterable[Item]) -> None:
+    def _delivered(self, items: Iterable[Item], works: Mapping[int, Work]) -> None:
         """Write down that the vendor took every item."""
-        works, last = self._works, None
+        last = None
         for item in items:
             work = works[id(item)]
             if len(work.items) == 1:
