@@ -35,6 +35,7 @@ from turnout import (
 )
 from turnout.config import LogSettings
 from turnout.settings import flag, text
+from turnout_amplitude import Amplitude
 
 Make = Callable[..., dict[str, Any]]
 
@@ -245,6 +246,44 @@ def test_a_batch_body_that_is_none_is_one_refusal(bench: Any, body: dict[str, An
     for source in (body, json.dumps(body)):
         (row,) = bench.dispatcher().plan_body(source)
         assert outcome(row) == ("invalid", code)
+
+
+def test_plans_are_those_of_each_event(bench: Any, call: Make) -> None:
+    """`plans` yields what `plan` returns, however many events there are, bad ones and batch bodies among them."""
+    dispatcher = bench.dispatcher()
+    many = [call(f"m-{number}", size=number) for number in range(70)]
+    batch = {"batch": [call("b-1", size=71), {"type": "track"}, call("b-2", size=72)]}
+    found = [*dispatcher.plans([*many, b"{", batch, {"type": "nap"}, json.dumps(call("m-70", size=73))])]
+    assert [plan.to_dict() for row in found[:70] for plan in row] == [
+        plan.to_dict() for event in many for plan in dispatcher.plan(event)
+    ]
+    last = [plan for row in found[70:] for plan in row]
+    assert [plan.outcome.value for plan in last] == ["invalid", "planned", "invalid", "planned", "invalid", "planned"]
+    assert [plan.message_id for plan in last[1::2]] == ["b-1", "b-2", "m-70"]
+    assert not [plan.event for row in found for plan in row if plan.event]
+    assert [*dispatcher.plans([])] == []
+    with pytest.raises(TurnoutError, match="Several events"):
+        next(dispatcher.plans(call("m-71", size=74)))
+
+
+def test_plans_carry_over_within_a_call() -> None:
+    """Of two pages of a visit the first alone begins the session, also when nobody gives `inputs`."""
+    pages = [
+        {
+            "type": "page",
+            "messageId": f"p-{number}",
+            "anonymousId": "visitor-1",
+            "name": f"Page {number}",
+            "timestamp": f"2026-04-10T07:01:0{number}.493Z",
+            "context": {"library": {"name": "analytics.js"}, "page": {"search": "?utm_source=letter"}},
+        }
+        for number in range(2)
+    ]
+    settings = {"api_key": "k-1", "connection_mode": "device", "track_named_pages": True}
+    dispatcher = Dispatcher([Amplitude(settings)])
+    alone = [len(plan.items) for page in pages for plan in dispatcher.plan(page)]
+    together = [len(plan.items) for row in dispatcher.plans(pages) for plan in row]
+    assert alone[0] == alone[1] == together[0] > together[1]
 
 
 def test_planning_keeps_no_state(bench: Any, call: Make) -> None:

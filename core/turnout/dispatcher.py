@@ -141,10 +141,11 @@ class Dispatcher:
         """Yield what `plan` returns for each of `events` (of a batch body: for each of its events), in their order.
 
         It reads ahead, 64 events at a time, and is quicker for that: what a processor decodes in one go is still near
-        when it is mapped. The plans come without their `event`: hundreds of them would only fill memory. `inputs` as
-        for `plan`.
+        when it is mapped. The plans come without their `event`: hundreds of them would only fill memory. What carries
+        over between events is kept in `inputs`, or only for this call.
         """
         coming, only = iter(_several(events)), self._only
+        inputs = Inputs() if inputs is None else inputs
         while ahead := _next(coming, _AHEAD):
             for event, found in zip(ahead, self._read(ahead), strict=True):
                 if not isinstance(found, Event):
