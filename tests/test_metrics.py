@@ -13,7 +13,7 @@ import pytest
 from turnout.accepting import Acceptor, now_ms
 from turnout.deliver import Delivery
 from turnout.errors import ConfigError
-from turnout.metrics import serve, text
+from turnout.metrics import figures, serve, text
 from turnout.sqlite_log import SqliteLog
 
 Make = Callable[..., dict[str, Any]]
@@ -26,6 +26,9 @@ def test_what_came_in_is_what_came_out_and_what_waits(bench: Any, call: Make, tm
     with Acceptor(log, dispatcher.log_settings, now_ms) as acceptor:
         acceptor.accept([dispatcher.normaliser.event(one) for one in (call("m-1"), call("m-2", do="drop"))])
     delivery = Delivery(dispatcher, log)
+    begins = figures(delivery).decode().splitlines()
+    assert 'turnout_requests_total{destination="acme"} 0.0' in begins
+    assert 'turnout_breaker{destination="acme",state="closed"} 1.0' in begins
 
     async def main() -> None:
         stop = asyncio.Event()

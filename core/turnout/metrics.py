@@ -73,12 +73,14 @@ class DeliveryCollector(Collector):
         breaker = GaugeMetricFamily(
             "turnout_breaker", "1 for the state that the destination is in.", labels=["destination", "state"]
         )
-        for name, consumer in list(self._delivery.consumers.items()):
-            requests.add_metric([name], consumer.attempts)
-            for (code, mode), times in list(consumer.violations.items()):
+        for name in self._delivery.dispatcher.destinations:
+            consumer = self._delivery.consumers.get(name)  # there is none before the first moment of delivery
+            requests.add_metric([name], consumer.attempts if consumer else 0)
+            for (code, mode), times in list(consumer.violations.items()) if consumer else ():
                 violations.add_metric([name, code, mode], times)
+            standing = consumer.breaker.state if consumer else _STATES[0]
             for state in _STATES:
-                breaker.add_metric([name, state], float(consumer.breaker.state == state))
+                breaker.add_metric([name, state], float(standing == state))
         yield from (requests, violations, breaker)
 
 
