@@ -697,3 +697,90 @@ def test_a_folder_that_cannot_be_written(add: Run, home: Path) -> None:
     result = add("events.jsonl")
     assert result.exit_code == 2
     assert "can't be written: Permission denied." in result.stderr
+
+
+# turnout case add --source
+
+
+PAYLOAD: dict[str, Any] = {
+    "identifier": "jane.doe@mail.example",
+    "flags": [
+        {"feature": {"id": 311, "name": "dark_mode"}, "enabled": True, "feature_state_value": "deep blue"},
+        {"feature": {"id": 312, "name": "font_size"}, "enabled": True, "feature_state_value": 14},
+    ],
+    "contact": {"name": "Jane Doe", "note": "Mail jane.doe@mail.example about dark_mode"},
+}
+
+
+@pytest.fixture
+def add_payload(home: Path) -> Run:
+    """Runs `turnout case add --source` in this process."""
+
+    def call(*args: str, given: str | None = None) -> Result:
+        result = CliRunner().invoke(main, ["case", "add", *args], input=given)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+def test_a_case_is_made_of_a_payload(add_payload: Run, home: Path) -> None:
+    """What its events have as personal is so in it, what they show openly stays; the case passes at once."""
+    (home / "payload.json").write_text(json.dumps(PAYLOAD), encoding="utf-8")
+    result = add_payload("payload.json", "--source", "flagsmith", "--doc", "Two flags.")
+    assert result.exit_code == 0, result.stderr
+    path = home / "cases" / "flagsmith" / "identify.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert (told["doc"], told["payload"]["identifier"]) == ("Two flags.", "person-1@example.com")
+    assert [one["feature"]["name"] for one in told["payload"]["flags"]] == ["dark_mode", "font_size"]
+    assert told["payload"]["contact"] == {"name": "Name1 Name2", "note": "Text 2"}
+    kept = (path.parent / "__snapshots__" / "identify.json").read_text(encoding="utf-8")
+    (event,) = json.loads(kept)["events"]
+    assert event["userId"] == "person-1@example.com"
+    assert event["traits"] == {"dark_mode": "Text 1", "font_size": told["payload"]["flags"][1]["feature_state_value"]}
+    written = path.read_text(encoding="utf-8") + kept
+    assert not [word for word in ("jane", "Jane", "Doe", "deep blue") if word in written]
+    assert "payload.json: 1 event" in result.stdout
+    assert re.search(r"/identifier +email", result.stdout)
+    checked = CliRunner().invoke(main, ["check"])
+    assert (checked.exit_code, "1 passed" in checked.stdout) == (0, True)
+
+
+def test_a_line_of_a_file_is_a_payload_too(add_payload: Run, home: Path) -> None:
+    """With --line; the whole file has to be JSON without it, and the sentence says so."""
+    rows = [{"event_type": f"Row {number}", "user_id": f"user-{number}", "uuid": f"uuid-{number}"} for number in (4, 5)]
+    rows = [{**one, "event_time": "2026-01-02 03:04:05.123456"} for one in rows]
+    (home / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    result = add_payload("rows.jsonl", "--source", "amplitude_export", "--line", "2")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads((home / "cases" / "amplitude_export" / "track_row_5.json").read_text(encoding="utf-8"))
+    assert (told["payload"]["event_type"], told["payload"]["user_id"]) == ("Row 5", "user-1")
+    whole = add_payload("rows.jsonl", "--source", "amplitude_export")
+    assert whole.exit_code == 2
+    assert "name the line with --line" in whole.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "Name the destination of an event with -d, or the source of a payload with --source."),
+        (("-d", "widget", "--source", "flagsmith"), "Name the destination of an event with -d, or the source"),
+        (("--source", "flagsmit"), "Did you mean 'flagsmith'?"),
+        (("--source", "flagsmith", "--settings", "settings.json"), "token"),
+    ],
+)
+def test_bad_input_of_a_payload_is_one_sentence(
+    add_payload: Run, home: Path, args: tuple[str, ...], message: str
+) -> None:
+    """And nothing is written."""
+    (home / "payload.json").write_text(json.dumps(PAYLOAD), encoding="utf-8")
+    result = add_payload("payload.json", *args)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert not (home / "cases").exists()
+
+
+def test_a_payload_that_cannot_be_read_is_a_case_too(add_payload: Run, home: Path) -> None:
+    """It pins how it is refused."""
+    result = add_payload("-", "--source", "flagsmith", "--name", "nothing", given='{"flags": 5}')
+    assert (result.exit_code, "standard input: 0 events, 1 refused" in result.stdout) == (0, True)

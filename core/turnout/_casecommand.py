@@ -26,35 +26,55 @@ _WORDS = {
 
 @click.group(cls=Group)
 def case() -> None:
-    """Make cases of recorded events."""
+    """Make cases of recorded events, and of payloads of sources."""
 
 
 @case.command()
 @click.argument("file", metavar="FILE|-")
-@click.option("-d", "--destination", required=True, help="The plugin that maps the event.")
+@click.option("-d", "--destination", help="The plugin that maps the event.")
+@click.option("--source", help="The source that reads it, for a saved payload instead of an event.")
 @click.option("--line", type=click.IntRange(min=1), help="The line of the event; by default the first that has one.")
 @click.option("--settings", metavar="FILE.json", help="A JSON object of the destination's settings.")
 @click.option("--name", help="What the case is called; by default after the event's type and name.")
 @click.option("--into", metavar="FOLDER", help="The folder of cases; by default tests/cases or cases.")
 @click.option("--doc", default="", metavar="TEXT", help="What the case shows.")
 def add(
-    file: str, destination: str, line: int | None, settings: str | None, name: str | None, into: str | None, doc: str
+    file: str,
+    destination: str | None,
+    source: str | None,
+    line: int | None,
+    settings: str | None,
+    name: str | None,
+    into: str | None,
+    doc: str,
 ) -> None:
-    """Make a case, with its snapshot, of an event in a file of JSON lines.
+    """Make a case, with its snapshot, of a recorded event or payload.
+
+    An event is a line of a file of JSON lines. A payload of a source is a whole file, or the line that --line names.
 
     Secrets and personal data (ids, names, emails, phones, addresses, tokens, texts in traits) are replaced by stand-ins
-    of the same form; the places are listed. What drives the mapping stays. Nothing is overwritten.
+    of the same form; the places are listed. What drives the mapping stays. Nothing is overwritten. What is personal in
+    a payload, the events say that are read of it.
     """
     from turnout._hang import patrolled
     from turnout.cli import opened
-    from turnout.newcase import make, recorded
+    from turnout.newcase import make, make_of_payload, payload_of, recorded
     from turnout.strictjson import load_object
 
     given = {} if settings is None else load_object(Path(settings), "settings")
+    if (destination is None) == (source is None):
+        raise click.UsageError("Name the destination of an event with -d, or the source of a payload with --source.")
+    said, folder = "standard input" if file == "-" else file, None if into is None else Path(into)
     with opened(file) as stream:
-        event, place = recorded(stream, "standard input" if file == "-" else file, line)
+        if source is not None and line is None:
+            taken, place = payload_of(stream.read(), said), said
+        else:
+            taken, place = recorded(stream, said, line)
     with patrolled():
-        made = make(event, destination, given, name=name, into=None if into is None else Path(into), doc=doc)
+        if source is not None:
+            made = make_of_payload(taken, source, given, name=name, into=folder, doc=doc)
+        else:
+            made = make(taken, destination or "", given, name=name, into=folder, doc=doc)
     for path in made.write():
         click.echo(f"wrote  {path}")
     _tell(made, place)
@@ -69,6 +89,9 @@ def _tell(made: NewCase, place: str) -> None:
         click.echo(clean(f"{place}: {plan['outcome']}{why}"))
         if plan["outcome"] == "invalid":
             click.echo("The case pins that this event is refused.")
+    if made.told is not None:
+        events, refused = len(made.told["events"]), len(made.told["refused"])
+        click.echo(f"{place}: {events} event{'s'[: events != 1]}" + (f", {refused} refused" if refused else ""))
     click.echo("Stand-ins:" if made.stood or made.settings else "There was nothing to replace.")
     rows = [(f"setting {key}", "secret") for key in made.settings]
     rows += [(clean(one.path) or "the event", _WORDS.get(one.kind, one.kind)) for one in made.stood]

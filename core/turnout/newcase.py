@@ -16,13 +16,15 @@ from turnout import _casefiles
 from turnout._configure import names_by_key, secrets_of, texts
 from turnout._json import read, strict
 from turnout._redact import redact
-from turnout.cases import Case, Plans, dump
+from turnout.cases import Case, Plans, Told, dump
 from turnout.destination import Destination, load_destination
 from turnout.errors import ConfigError, Refusal, SettingsError
 from turnout.reading import Record, records
+from turnout.source import Source, events_of, load_source
+from turnout.sourcecases import SourceCase
 from turnout.standins import StandIns, Stood
 
-__all__ = ["NewCase", "make", "recorded"]
+__all__ = ["NewCase", "make", "make_of_payload", "payload_of", "recorded"]
 
 _PLACES = ("tests/cases", "cases")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -39,6 +41,8 @@ class NewCase(msgspec.Struct, frozen=True):
     """Where stand-ins stand in the event."""
     settings: tuple[str, ...]
     """The keys of settings that have stand-ins."""
+    told: Told | None = None
+    """What a source reads of the payload, for a case of one; such a case has no plans."""
 
     def write(self) -> list[Path]:
         """Write the case and its snapshot, and return their paths.
@@ -48,7 +52,10 @@ class NewCase(msgspec.Struct, frozen=True):
         snapshot = _casefiles.snapshot_of(self.path)
         written: list[Path] = []
         try:
-            for path, text in ((self.path, self.text), (snapshot, dump(self.plans))):
+            for path, text in (
+                (self.path, self.text),
+                (snapshot, dump(self.plans if self.told is None else self.told)),
+            ):
                 _create(path, text)
                 written.append(path)
         except ConfigError:
@@ -114,11 +121,46 @@ def make(
     return NewCase(path, text, Case.of(path, told).plan(), replaced.stood, hidden)
 
 
+def payload_of(data: bytes, name: str) -> Any:
+    """Return the JSON payload in a file, which `name` names; raises `ConfigError` when it is none."""
+    try:
+        return strict({"payload": read(data)})["payload"]
+    except Refusal as refusal:
+        advice = "A case is made of JSON; of a file of JSON lines, name the line with --line."
+        raise ConfigError(f"{name}: {refusal} {advice}") from None
+
+
+def make_of_payload(
+    payload: Any,
+    source: str,
+    settings: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    into: Path | None = None,
+    doc: str = "",
+) -> NewCase:
+    """Return a case of a payload (decoded JSON) of a source, with stand-ins for what is secret or personal.
+
+    What the events have that the source reads of it says what is personal in the payload. The rest is as for `make`.
+    """
+    kind = load_source(source)
+    stand_ins, given, hidden = _settings(kind, source, settings)
+    events = [one for one in events_of(kind(settings, id=source), payload) if not isinstance(one, Refusal)]
+    replaced = stand_ins.replace_payload(payload, [strict(one) for one in events])
+    path = _path(into, source, _called(events[0] if events else "payload") if name is None else name)
+    told: dict[str, Any] = {"doc": doc} if doc else {}
+    if _casefiles.destination_of(path) != source:
+        told["source"] = source
+    told |= {"settings": given, "payload": replaced.event}
+    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return NewCase(path, text, [], replaced.stood, hidden, SourceCase.of(path, told).read())
+
+
 # Settings
 
 
 def _settings(
-    kind: type[Destination], name: str, settings: Mapping[str, Any]
+    kind: type[Destination] | type[Source], name: str, settings: Mapping[str, Any]
 ) -> tuple[StandIns, dict[str, Any], tuple[str, ...]]:
     """Return the stand-ins of a destination's secrets, the settings with them, and the keys that have them.
 

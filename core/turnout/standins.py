@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -36,6 +36,7 @@ _PARTS = {"url", "page", "query"}
 _INSIDE = ((EMAIL, "email"), (TOKEN, "key"), (UUID, "id"))
 
 _Visit = Callable[[str, str | None, str], str]
+_Number = Callable[[float, str | None, str], float]
 
 
 class Stood(msgspec.Struct, frozen=True):
@@ -106,6 +107,23 @@ class StandIns:
         walk = _Walk(event, _Replacer(self._made, self._kinds, self._secrets).visit, self._number)
         return Replaced(walk.value(event, ()), tuple(walk.stood))
 
+    def replace_payload(self, payload: Any, events: Iterable[Any]) -> Replaced:
+        """Return a payload of a source with its stand-ins; `events` are those that the source reads of it.
+
+        What is personal in an event is so in the payload, and what an event shows openly (the name of a flag, say)
+        stays. Of what no event has, its key, its place and its form decide.
+        """
+        known = [*events]
+        for each in (payload, *known):
+            self._taken.update(text.lower() for text in _texts(each))
+        for event in known:
+            _Walk(event, self._learn, self._number).value(event, ())
+        told = {text for event in known for text in _whole(event)} - self._made.keys()
+        _PayloadWalk(told, self._kinds, self._learn, self._number).value(payload, ())
+        replacer = _Replacer(self._made, self._kinds, self._secrets)
+        walk = _PayloadWalk(told, self._kinds, replacer.visit, self._number)
+        return Replaced(walk.value(payload, ()), tuple(walk.stood))
+
     def _learn(self, text: str, kind: str | None, key: str) -> str:
         if kind == "name":
             for word in text.split():
@@ -133,7 +151,7 @@ class StandIns:
 class _Walk:
     """Goes through an event in its order and gives every text, number and key to functions."""
 
-    def __init__(self, event: Any, visit: _Visit, number: Callable[[float, str | None, str], float]) -> None:
+    def __init__(self, event: Any, visit: _Visit, number: _Number) -> None:
         self.stood: list[Stood] = []
         self._event = event
         self._visit = visit
@@ -169,6 +187,21 @@ class _Walk:
         if kind in _PARTS:
             return _in_parts(value, str(kind), self._visit), kind
         return self._visit(value, kind, key), kind
+
+
+class _PayloadWalk(_Walk):
+    """The same for a payload, which has no form of its own: `told` are texts that stay, `kinds` those of others."""
+
+    def __init__(self, told: Collection[str], kinds: Mapping[str, str], visit: _Visit, number: _Number) -> None:
+        super().__init__(None, visit, number)
+        self._told = told
+        self._kinds = kinds
+
+    def _leaf(self, value: Any, path: Path) -> tuple[Any, str | None]:
+        if (value if isinstance(value, str) else _plain_number(value)) in self._told:
+            return (self._visit(value, "kept", ""), "kept") if isinstance(value, str) else (value, None)
+        made, kind = super()._leaf(value, ("payload", *path))
+        return made, kind or self._kinds.get(str(value))
 
 
 class _Replacer:
@@ -274,6 +307,19 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, str):
         yield value
         yield from value.split()
+    elif value is not None and not isinstance(value, bool):
+        yield _plain_number(value)
+
+
+def _whole(value: Any) -> Iterator[str]:
+    """Yield every key, text and number of an event as it stands there."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _whole(inner)
+    elif isinstance(value, str):
+        yield value
     elif value is not None and not isinstance(value, bool):
         yield _plain_number(value)
 
