@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_a_check_fails_for_each_way_to_break_its_rule(installed: Path, fault: Fa
     """The first fault is not the only one that it notices."""
     kind = contract(installed, name_of(fault.place), examples=20, **HASTE.get(fault.check, {}))
     assert_noticed(fault, *result(kind, fault.check))
+
+
+def test_the_event_that_a_rule_hangs_on_is_small(installed: Path) -> None:
+    """Nothing is left in it but what makes the rule hang; no other check waits for it again."""
+    kind = contract(installed, "endless", seconds=0.5)
+    outcome, message = result(kind, "comes_back")
+    (event,) = (json.loads(line.removeprefix("  event   ")) for line in message.splitlines() if "  event   " in line)
+    assert outcome == "failed"
+    assert not event.keys() & {"context", "integrations", "traits", "projectId"}
+    assert event["properties"].keys() == {"price"}
+    assert list(kind.subject().hung) == ["tracked"]
 
 
 def assert_noticed(fault: Fault, outcome: str, message: str) -> None:

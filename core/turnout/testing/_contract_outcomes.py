@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
-from turnout._hang import Hang
+from turnout._hang import Hang, patrol
 from turnout._json import pointer
+from turnout._trial import Trial
 from turnout.plan import Plan
 from turnout.reasons import Code, Outcome
 from turnout.testing import _contract_events as events
-from turnout.testing._contract_subject import Entry, Looked, Subject, rules_of
+from turnout.testing._contract_subject import NOW, Entry, Looked, Subject, rules_of
 from turnout.testing._contract_words import Broken, NothingToSee, shown
+from turnout.watchdog import TooLong
 
 __all__ = ["comes_back", "honours_the_gates", "says_why_nothing_is_sent", "survives_hostile_events"]
 
@@ -21,6 +23,7 @@ _NO_REASONS = {
     *(Code.CREDENTIALS_REFUSED, Code.UNREACHABLE, Code.TIMED_OUT),
 }
 _SHORTEST = 8
+_SOON, _MOST_WAITS = 0.05, 100
 _FREE = ("properties", "traits", "integrations")
 
 
@@ -36,18 +39,40 @@ class _Fell(Exception):
 
 def comes_back(subject: Subject) -> None:
     """Map every event, and look for rules that are still at it after some seconds; no other check asks them again."""
-    subject.planned  # noqa: B018 - it is made here, or has been made
+    try:
+        subject.planned  # noqa: B018 - it is made here, or has been made
+    except NothingToSee:
+        if not subject.hung:
+            raise
     for hang in subject.hung.values():
-        raise not_back(hang)
+        raise not_back(hang, _least(hang))
 
 
-def not_back(hang: Hang) -> Broken:
+def _least(hang: Hang) -> Any:
+    """Return the smallest event that a rule hangs on; while it is looked for, a rule counts as hanging much sooner."""
+    trial = Trial(hang.destination, hang.given, NOW, hang.event.message_id)
+    waited = 0
+
+    def shows(event: dict[str, Any]) -> bool:
+        nonlocal waited
+        try:
+            with patrol(min(_SOON, hang.seconds)):
+                trial.plan(msgspec.json.encode(event))
+        except TooLong as error:
+            waited += 1
+            return Hang.of(error).rule == hang.rule
+        return False
+
+    return events.smallest(hang.given, lambda event: waited < _MOST_WAITS and shows(event))
+
+
+def not_back(hang: Hang, event: Any = None) -> Broken:
     """Return what is broken when a rule, or `prepare()`, does not come back."""
     mend = (
         "See that every loop ends whatever the event holds, and wait for nothing. A mapping takes microseconds; if "
         "yours needs longer, say so: seconds = 30 in the test class."
     )
-    return Broken(hang.message, mend, where=hang.part, event=hang.given)
+    return Broken(hang.message, mend, where=hang.part, event=hang.given if event is None else event)
 
 
 def survives_hostile_events(subject: Subject) -> None:
