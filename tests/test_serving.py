@@ -464,16 +464,17 @@ def test_a_delivery_that_does_not_answer_holds_no_scrape_up(tmp_path: Path, vend
     """turnout_delivery_up is 0 then, and what stands in the log is told; its late answer is nobody's."""
     with served(configured(tmp_path, vendor[1])) as one:
         delivering = one.deliverer()
-        reached(lambda: figures_of_delivery(one), "figures of the delivery process")
-        os.kill(delivering, signal.SIGSTOP)
+        assert one.post("/v1/track", track(1)).status_code == 200
+        reached(lambda: settled(tmp_path), "the end of delivery")
+        os.kill(delivering, signal.SIGSTOP)  # perhaps while it writes: only reading goes on for certain
         try:
             assert figures_of_delivery(one) is None
-            assert one.post("/v1/track", track(1)).status_code == 200
             assert one.metrics()["turnout_events_received_total", frozenset({AMPLITUDE})] == 1
         finally:
             os.kill(delivering, signal.SIGCONT)
+        assert one.post("/v1/track", track(2)).status_code == 200
         reached(lambda: settled(tmp_path), "the end of delivery")
-        assert figures_of_delivery(one) == (1.0, "closed")
+        assert figures_of_delivery(one) == (2.0, "closed")
 
 
 def test_a_gateway_alone_tells_nothing_of_a_delivery(tmp_path: Path) -> None:
