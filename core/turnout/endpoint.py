@@ -209,6 +209,7 @@ class BoundEndpoint(Endpoint):
         roomy = self.batch.bytes // 3 - self.envelope.overhead
         self.roomy = min(roomy, self.batch.item_bytes or roomy)
         """Items of up to this many bytes fit into a request in any encoding."""
+        self._unchecked = -1 if self._in_url or self._in_body else self.roomy
 
     def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:
         """Return an item for this endpoint.
@@ -227,13 +228,15 @@ class BoundEndpoint(Endpoint):
             data = encode(value)
         if shared:
             data = data[:-1] + shared
-        if self._in_url or self._in_body:
-            check_fields(data, self._in_url, self._in_body, self.name)
-        if len(data) > self.roomy:
-            self._check_size(data)
+        if len(data) > self._unchecked:
+            self._check(data)
         return Item(self, data, key)
 
-    def _check_size(self, data: bytes) -> None:
+    def _check(self, data: bytes) -> None:
+        if self._in_url or self._in_body:
+            check_fields(data, self._in_url, self._in_body, self.name)
+        if len(data) <= self.roomy:
+            return
         most, size = self.batch.item_bytes, len(self.envelope.join([data]))
         if 0 < most < len(data):
             message = f"An item has {len(data):,} bytes; {self.name} takes items of up to {most:,}."

@@ -140,7 +140,7 @@ def _without_items(plan: Plan, outcome: Outcome, reason: Reason) -> Plan:
 
 
 def _collect(made: Any, rule: str, items: list[Item], destination: Destination, plan: Plan) -> None:
-    if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
+    if made.__class__ is not list and (not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping)):
         raise _bad_result(made)
     for one in made:
         if one.__class__ is Item:
