@@ -204,14 +204,26 @@ def _present(told: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value is not None}
 
 
+def _raised(broken: BaseException) -> str:
+    """Return what a schema raised; raises it again when it comes from elsewhere.
+
+    Where the depth of calls ends inside the library of `referencing` that is written in Rust, that panics.
+    """
+    if isinstance(broken, Exception):
+        return type(broken).__name__
+    if type(broken).__module__ != "pyo3_runtime":
+        raise broken
+    return "RecursionError" if "RecursionError" in str(broken) else type(broken).__name__
+
+
 def _violated(part: Part, value: Any, label: str, mode: str, words: _Words) -> Iterator[Violation]:
     """Yield what a schema finds wrong with the value at its place."""
     from turnout._planwords import complaint, hint
 
     try:
         errors = list(part.checker.iter_errors(value))
-    except Exception as broken:  # a number that no arithmetic can take, schemas that refer to each other without an end
-        message = f"{_called(part.place)} can't be checked: its schema raised {type(broken).__name__}."
+    except BaseException as broken:  # a number that no arithmetic can take, schemas that refer to each other for ever
+        message = f"{_called(part.place)} can't be checked: its schema raised {_raised(broken)}."
         yield Violation(message=message, path=pointer(part.place), code=_VIOLATION, event=label, mode=mode)
         return
     for error in errors:
