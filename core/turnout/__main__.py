@@ -16,6 +16,7 @@ def main() -> None:
     usual = signal.default_int_handler
     if signal.getsignal(signal.SIGINT) is usual:  # it isn't where a shell or nohup has it ignored
         signal.signal(signal.SIGINT, _give_up)
+    import turnout._json  # noqa: F401 - nearly every command needs orjson, which crashes when its import is interrupted
     from turnout.cli import main as command_line
 
     try:
