@@ -203,17 +203,17 @@ def run(folder: Path, options: argparse.Namespace) -> bool:
 
 def run_full(folder: Path, options: argparse.Namespace) -> bool:
     """Do a shorter run on a disk that is filled again and again, where one can be mounted; else say so."""
-    started = time.monotonic()
+    started, rounds = time.monotonic(), max(2, options.kills // 20)
     with ExitStack() as stack:
         try:
-            disk = stack.enter_context(small_disk(folder / "disk"))
+            disk = stack.enter_context(small_disk(folder / "disk", rounds))
         except OSError as error:
             print(f"\nfull disk: left out ({error})")
             return True
         one = Run(folder, stack, options, disk / "log")
-        rounds = [fill(one, disk) for _ in range(max(2, options.kills // 20))]
+        found = [fill(one, disk) for _ in range(rounds)]
         kept = report(one, one.finish(), time.monotonic() - started, "\nfull disk, ")
-        return show(one, rounds) and kept
+        return show(one, found) and kept
 
 
 def report(one: Run, done: bool, seconds: float, title: str = "") -> bool:

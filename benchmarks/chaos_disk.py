@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Round", "fill", "show", "small_disk"]
 
 _MEGABYTES = 24
+_ROUND_MEGABYTES = 0.2
+"""Dead letters stay on the disk, and each round leaves some."""
 _BACKLOG = 1000
 
 
@@ -41,10 +43,10 @@ class Round(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
+def small_disk(folder: Path, rounds: int) -> Iterator[Path]:
     """Mount a tmpfs of a few megabytes while the block runs; OSError says why there can't be one."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_megabytes(rounds)}m", "tmpfs", str(folder)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         raise OSError(f"no tmpfs can be mounted: {found.stderr.strip() or found.returncode}")
@@ -52,6 +54,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=False)
+
+
+def _megabytes(rounds: int) -> int:
+    return int(_MEGABYTES + rounds * _ROUND_MEGABYTES)
 
 
 def fill(one: Run, disk: Path) -> Round:
@@ -103,7 +109,7 @@ def _lines(path: Path) -> int:
 
 def show(one: Run, rounds: Sequence[Round]) -> bool:
     """Print what happened on the full disk, and return whether all of it is as promised."""
-    print(f"\non the full disk ({_MEGABYTES} MB, filled {len(rounds)} times)")
+    print(f"\non the full disk ({_megabytes(len(rounds))} MB, filled {len(rounds)} times)")
     print(f"  {'appends refused':36} {_lines(one.folder / 'full'):,}")
     print(f"  {'processes that ended by themselves':36} {one.accept.ended} accept, {one.deliver.ended} deliver")
     for name in ("refused", "drained", "resumed"):

@@ -272,7 +272,7 @@ def is_full(error: sqlite3.Error) -> bool:
 
 def no_room(path: Path) -> LogFull:
     """Return the error that says that the disk is full."""
-    todo = "Make room on it, or delete what the destinations are done with"
+    todo = "Make room on it, purge dead letters, or delete what the destinations are done with"
     return LogFull(f"{path}: the disk is full, and nothing of this was kept. {todo}.")
 
 
