@@ -160,6 +160,35 @@ def test_a_rate_never_falls_to_nothing(clock: Clock) -> None:
         assert limit.rate == pytest.approx(least)
 
 
+@pytest.mark.parametrize("given", [0.0, 10.0, 1_000.0])
+def test_from_the_least_rate_there_is_a_way_up(clock: Clock, given: float) -> None:
+    """Also when the vendor takes something between two refusals that are found at the lowest rate."""
+    limit = RateLimit(given, clock)
+    for _ in range(30):
+        limit.slow_down()
+        clock.now += 2
+        limit.quiet()
+        clock.now += 2
+    least = limit.rate
+    for _ in range(100):
+        clock.now += 1
+        limit.quiet()
+    assert limit.rate >= min(10 * least, given or 1_000.0)
+
+
+def test_a_clock_that_is_set_back_says_nothing_of_what_has_passed(clock: Clock) -> None:
+    """The most that passed in a second stays what it was."""
+    clock.now = 20_000.0
+    limit = RateLimit(0.0, clock)
+    for _ in range(5):
+        passing(limit, clock, 100, 1)
+        clock.now += 1
+    clock.now -= 10_000
+    passing(limit, clock, 100, 1)
+    limit.slow_down()
+    assert limit.rate == pytest.approx(70.0)
+
+
 def test_a_rate_that_was_not_set_is_learned(clock: Clock) -> None:
     """The most that has passed in a second is the measure, a tenth less for each second since."""
     limit = RateLimit(0.0, clock)

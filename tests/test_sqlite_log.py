@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from turnout._sqlite_reader import SqliteReader
 from turnout.log import Accepted, DeadLetter, DeadQuery, Entries, LogError, LogFull, Parked, Settlement, StoredItem
 from turnout.reasons import Code, Outcome, Reason
 from turnout.sqlite_log import SqliteLog
@@ -52,6 +53,22 @@ def plain(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file behind the log's back."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield connection
+
+
+def elsewhere(path: Path) -> str:
+    """Return the last position as a process of its own finds it, which then closes the log."""
+    code = f"from turnout.sqlite_log import SqliteLog; log = SqliteLog({str(path)!r}); print(log.last()); log.close()"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_log_that_is_opened_twice_in_a_process_keeps_its_locks(log: SqliteLog, path: Path) -> None:
+    """Else the next process that closes it would delete what is being written, and accepted events with it."""
+    log.append(Entries([b'{"first": 1}']))
+    for kind in (SqliteLog, SqliteReader):
+        kind(path).close()
+        before = int(elsewhere(path))
+        assert log.append(Entries([b'{"again": 2}'])) == before + 1
+        assert elsewhere(path) == str(before + 1)
 
 
 def refusal(path: Path, kind: type[SqliteLog] = SqliteLog) -> str:

@@ -344,6 +344,12 @@ def test_parameters_that_drive_a_page_stay(query: str) -> None:
     assert one("url", f"https://shop.example/?{query}") == f"https://shop.example/?{query}"
 
 
+def test_parameters_that_are_no_texts_stay() -> None:
+    """`query` may be an object of the sender's own."""
+    event = {"type": "track", "event": "Sold", "userId": "u-7", "query": {"page": 5, "all": True, "of": [1.5, None]}}
+    assert replaced(event).event["query"] == event["query"]
+
+
 def test_a_session_inside_a_text_is_replaced_wherever_it_stands() -> None:
     """Also where only the text around it is known, such as the title of a page."""
     event = {"type": "page", "userId": "4711", "name": "Back to /cart?session=ab12cd", "properties": {"x": "ab12cd"}}

@@ -246,7 +246,7 @@ def _of_anything(last: list[str], words: set[str], value: Any) -> str | None:
 
 def _of_parameter(path: Path, last: list[str], value: Any) -> str | None:
     """Return the kind of a parameter of an address: a session, or a text that looks like a token."""
-    if path[:1] != ("query",) or value.lower() in _WORDLIKE or _TIME.fullmatch(value):
+    if path[:1] != ("query",) or not isinstance(value, str) or value.lower() in _WORDLIKE or _TIME.fullmatch(value):
         return None
     words = set(last)
     token = _is_token(value, _SHORTEST_TOKEN) or (bool(words & _DOORS) and _is_token(value, _SHORTEST_TOKEN // 2))

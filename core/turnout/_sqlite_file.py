@@ -45,6 +45,8 @@ _APPLICATION = 0x7475726E
 _HEADER = b"SQLite format 3\x00"
 _JOURNAL = bytes.fromhex("d9d505f920a163d7")
 _PAGE = 4096
+_SHORTEST = 512
+"""SQLite takes a file of fewer bytes for an empty one."""
 
 # In this order: the second one reads the file, and may repair it, for which the disk has to be waited for in full.
 _SETTINGS = ("fullfsync = ON", "synchronous = FULL", "secure_delete = OFF", "journal_size_limit = 4194304")
@@ -102,8 +104,23 @@ def check_place(path: Path) -> None:
         raise LogError(f"{path}: {_FIXES[sqlite3.SQLITE_CANTOPEN]} ({error.strerror}).") from None
     # SQLite takes a very short file for an empty one, and would write over it. But a power cut while a log is made may
     # leave a file whose beginning is missing, and the journal with which SQLite empties it.
-    if _begins(path) not in (b"", _HEADER) and not _begins(Path(f"{path}-journal")).startswith(_JOURNAL):
+    if (
+        _is_short(path)
+        and _begins(path) not in (b"", _HEADER)
+        and not _begins(Path(f"{path}-journal")).startswith(_JOURNAL)
+    ):
         raise LogError(f"{path}: {_FIXES[sqlite3.SQLITE_NOTADB]}.")
+
+
+def _is_short(path: Path) -> bool:
+    """Return whether SQLite would take a file that holds something for an empty one.
+
+    No other file may be opened here: closing it would give up the locks that this process has on a log, whereupon the
+    next process that ends would delete the `-wal` under it.
+    """
+    with suppress(OSError):
+        return 0 < path.stat().st_size < _SHORTEST
+    return False
 
 
 def _begins(path: Path) -> bytes:

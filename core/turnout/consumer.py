@@ -50,8 +50,8 @@ class Consumer:
     """Takes one destination through a log, until `run` is told to stop.
 
     `plan` maps one event with what earlier ones left behind. `settings` is the section `[deliver]`. `clock` gives the
-    time in milliseconds since 1970. `settled` is called with each outcome. `governed` says whether the tracking plan of
-    the feed counts here.
+    time in milliseconds since 1970, `seconds` one that is never set back, for pauses and rates (default: `clock`).
+    `settled` is called with each outcome. `governed` says whether the tracking plan of the feed counts here.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Consumer:
         *,
         transport: Transport | None = None,
         clock: Callable[[], int],
+        seconds: Callable[[], float] | None = None,
         settled: Callable[[Settled], None] | None = None,
         governed: bool = True,
     ) -> None:
@@ -73,9 +74,10 @@ class Consumer:
         self.feed = feed
         self.settings = settings
         self.clock = clock
-        self.breaker = Breaker(target.id, self._seconds, settings.setup_wait_seconds)
-        self.requests = RateLimit(target.config.get("max_requests_per_second", 0.0), self._seconds)
-        self.events = RateLimit(target.config.get("max_events_per_second", 0.0), self._seconds)
+        seconds = seconds or (lambda: clock() / 1000)
+        self.breaker = Breaker(target.id, seconds, settings.setup_wait_seconds)
+        self.requests = RateLimit(target.config.get("max_requests_per_second", 0.0), seconds)
+        self.events = RateLimit(target.config.get("max_events_per_second", 0.0), seconds)
         self.exchange = Exchange(target.id, target, settings.timeout_seconds, transport)
         self.held: set[str] = set()
         """The users whose events wait."""
@@ -113,9 +115,6 @@ class Consumer:
         self._changed = asyncio.Event()
         self._lanes = [Lane(self) for _ in range(settings.lanes)]
         self._version = origin(type(target))
-
-    def _seconds(self) -> float:
-        return self.clock() / 1000
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; then finish what is on its way, within `grace_seconds`, and settle it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from turnout._limits import Limits
@@ -93,6 +94,7 @@ class Delivery:
             dispatcher.deliver_settings,
             transport=dispatcher.transport,
             clock=self.clock,
+            seconds=time.monotonic if self.clock is now_ms else None,
             settled=dispatcher.observe if dispatcher.hooks.settled else None,
             governed=name not in dispatcher.exempt,
         )

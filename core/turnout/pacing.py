@@ -147,7 +147,8 @@ class RateLimit:
 
     def _count(self, second: int, units: int) -> None:
         if second != self._second:
-            self._peak = max(self._peak * _FADING, self._passed) * _FADING ** (second - self._second - 1)
+            idle = max(0, second - self._second - 1)
+            self._peak = max(self._peak * _FADING, self._passed) * _FADING**idle
             self._second, self._passed = second, 0
         self._passed += units
 
@@ -163,6 +164,7 @@ class RateLimit:
         elif self._taken:
             self._top = self.rate
         self.rate = self._low = max(self.rate * _CUT, min(self.limit / 10, _LEAST) if self.limit else _LEAST)
+        self._top = max(self._top, self._low / _CUT)  # from the least there is a way up as well
         self._since, self._taken = now, False
 
     def quiet(self) -> None:

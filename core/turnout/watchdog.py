@@ -90,7 +90,9 @@ class _Alarm:
         return time.monotonic() - self._begin
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if 0 < self._others[0] < self._passed() and callable(self._former):
+        left, every = self._others
+        if 0 < left < self._passed() and callable(self._former):
+            self._others = (left + every if every else 0.0, every)
             self._former(number, frame)  # the other timer would have rung by now, such as that of pytest-timeout
         self._look(frame)
 
