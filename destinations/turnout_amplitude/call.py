@@ -64,19 +64,6 @@ class Call(msgspec.Struct, gc=False):
         """Return ids, time, context and session: what events and identifications have in common; a new dict."""
         return self.shape.context(self.event, self.options, self.carried)
 
-    def only_item(self, event_type: str | None, properties: dict[str, Any], native: dict[str, Any] | None) -> Item:
-        """Return the item of a call that becomes one event and no other; otherwise as `event_item`."""
-        event, shape = self.event, self.shape
-        fields = shape.fields(event, self.options, self.carried)
-        fields["event_type"] = event_type
-        fields["insert_id"] = message_id = event.message_id
-        if properties:
-            fields["event_properties"] = properties
-        if native:
-            fields.update(native)
-        item: Item = shape.item(fields, b"", message_id)
-        return item
-
     def event_item(
         self,
         event_type: str | None,

@@ -73,7 +73,7 @@ class TrackRules(_Base):
                     del properties[key]
         if self.query:
             properties = {**properties, **query_properties(event, self.config, "event_properties")}
-        return call.only_item(name, properties, native)
+        return call.event_item(name, properties, native)
 
     @rule("track", event=is_order, platforms=("ios", "android"))
     def order_tracked(self, call: Call) -> Item:
