@@ -266,6 +266,34 @@ def test_plans_are_those_of_each_event(bench: Any, call: Make) -> None:
         next(dispatcher.plans(call("m-71", size=74)))
 
 
+@pytest.mark.parametrize("way", ["plans", "send"])
+def test_a_source_may_use_one_dict_for_all_its_events(bench: Any, call: Make, way: str) -> None:
+    """Each event is read when it comes, and not looked at again."""
+
+    def events() -> Iterator[dict[str, Any]]:
+        one: dict[str, Any] = {}
+        for number in range(5):
+            one.clear()
+            one.update(call(f"m-{number}", size=number))
+            yield one
+
+    dispatcher = bench.dispatcher()
+    found = dispatcher.send(events()) if way == "send" else [plan for row in dispatcher.plans(events()) for plan in row]
+    assert [one.message_id for one in found] == [f"m-{number}" for number in range(5)]
+
+
+def test_plans_read_nothing_behind_a_batch_body(bench: Any, call: Make) -> None:
+    """Its events may be many."""
+    taken: list[int] = []
+
+    def bodies() -> Iterator[dict[str, Any]]:
+        for number in range(3):
+            taken.append(number)
+            yield {"batch": [call(f"b-{number}", size=number)]}
+
+    assert [len(taken) for _ in bench.dispatcher().plans(bodies())] == [1, 2, 3]
+
+
 def test_plans_carry_over_within_a_call() -> None:
     """Of two pages of a visit the first alone begins the session, also when nobody gives `inputs`."""
     pages = [

@@ -60,10 +60,13 @@ class Consent(_Part, frozen=True):
 class _Nothing(dict[str, Any]):
     """An empty object that all events without one share, so it stays empty."""
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, *_: Any, **__: Any) -> None:
         raise TypeError("an event never changes")
 
     update = setdefault = __ior__ = __setitem__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, ()
 
 
 _NO_CONSENT = Consent(category_preferences=_Nothing())

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -39,7 +39,6 @@ __all__ = ["Dispatcher", "EventLike"]
 _logger = logging.getLogger("turnout")
 _PLANNED = Outcome.PLANNED
 _AHEAD = 64
-_Each = TypeVar("_Each")
 
 
 class Dispatcher:
@@ -141,39 +140,37 @@ class Dispatcher:
         """Yield what `plan` returns for each of `events` (of a batch body: for each of its events), in their order.
 
         It reads ahead, 64 events at a time, and is quicker for that: what a processor decodes in one go is still near
-        when it is mapped. The plans come without their `event`: hundreds of them would only fill memory. What carries
-        over between events is kept in `inputs`, or only for this call.
+        when it is mapped. Nothing is read behind a batch body, or behind what is refused, before that is planned. The
+        plans come without their `event`: hundreds of them would only fill memory. What carries over between events is
+        kept in `inputs`, or only for this call.
         """
         coming, only = iter(_several(events)), self._only
         inputs = Inputs() if inputs is None else inputs
-        while ahead := _next(coming, _AHEAD):
-            for event, found in zip(ahead, self._read(ahead), strict=True):
-                if not isinstance(found, Event):
-                    yield from self._unread(event, found, inputs)
-                elif only is None:
-                    yield let_go(self._accepted(found, inputs))
+        while True:
+            ahead, odd = self._read(coming)
+            for event in ahead:
+                if only is None:
+                    yield let_go(self._accepted(event, inputs))
                 else:
-                    plan = map_event(only, found)
+                    plan = map_event(only, event)
                     plan.event = None
                     yield [plan]
+            if odd is not None:
+                yield from map(let_go, self.plan_body(odd[0], inputs=inputs))
+            elif not ahead:
+                return
 
-    def _unread(self, event: EventLike, refusal: Refusal, inputs: Inputs | None) -> Iterator[list[Plan]]:
-        """Yield the plans of what is no event: a batch body, or something that is refused."""
-        if is_batch(event):
-            yield from map(let_go, self.plan_body(event, inputs=inputs))
-        else:
-            yield self._all(event, Outcome.INVALID, refusal.reason)
-
-    def _read(self, events: Iterable[EventLike]) -> list[Event | Refusal]:
-        """Return each event normalised, or its refusal."""
-        normalise = self.normaliser.event
-        found: list[Event | Refusal] = []
-        for event in events:
+    def _read(self, coming: Iterator[EventLike]) -> tuple[list[Event], tuple[EventLike] | None]:
+        """Return the next events, normalised, and what came behind them that is none."""
+        normalise, ahead = self.normaliser.event, list[Event]()
+        for event in islice(coming, _AHEAD):
+            if event.__class__ is dict and "batch" in event:
+                return ahead, (event,)
             try:
-                found.append(normalise(event))
-            except Refusal as refusal:
-                found.append(refusal)
-        return found
+                ahead.append(normalise(event))
+            except Refusal:
+                return ahead, (event,)
+        return ahead, None
 
     def _accepted(self, accepted: Event, inputs: Inputs | None) -> list[Plan]:
         if self._only is not None:
@@ -462,8 +459,8 @@ class Dispatcher:
                 (row async for event in events for row in self.plan_body(event, "", carried)), chunk
             )
         else:
-            parts = iter(partial(_next, iter(_several(events)), chunk), [])
-            chunks = _cut((row for part in parts for row in self.plans(part, carried)), chunk)
+            found = (row for event in _several(events) for row in self.plan_body(event, "", carried))
+            chunks = _cut(map(let_go, found), chunk)
         async with aclosing(self._delivered(chunks)) as settled:
             async for outcome, _ in settled:
                 yield outcome
@@ -543,12 +540,8 @@ class Dispatcher:
 
 
 async def _cut(rows: Iterator[list[Plan]], chunk: int) -> AsyncGenerator[list[list[Plan]], None]:
-    while taken := _next(rows, chunk):
+    while taken := list(islice(rows, chunk)):
         yield taken
-
-
-def _next(coming: Iterator[_Each], most: int) -> list[_Each]:
-    return list(islice(coming, most))
 
 
 def _placed(plans: list[Plan], place: str, number: int = 1) -> list[Plan]:

@@ -106,16 +106,17 @@ class Lane:
             await asyncio.gather(*(self._line(line) for line in lines.values()))
         if self._by_item is None and sum(map(len, self._taken)) == sum(len(work.items) for work in ready):
             for work in ready:
-                work.attempts += 1
-            left: Sequence[Work] = ()
-            done = ready
+                items = work.items
+                work.attempts += 1 if len(items) == 1 else len({id(item.endpoint) for item in items})
+                items.clear()
+            consumer.all_done(ready)
         else:
             self._works()
-            left = [work for work in ready if work.items]
-            done = [work for work in ready if not work.items]
-        for work in left:
-            self._wait(work)
-        consumer.all_done(done)
+            for work in ready:
+                if work.items:
+                    self._wait(work)
+                else:
+                    consumer.done(work)
         consumer.returned([work.user for work in ready if work.parked_id])
         self._ready, self._by_item, self._taken = (), None, []
 

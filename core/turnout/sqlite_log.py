@@ -144,7 +144,14 @@ class SqliteLog:
         """
         found: list[Accepted] = []
         following = max(after, 0) + 1
-        while heads := self._rows.heads(following, min(events - len(found), _ROWS)):
+        while size > 0 and len(found) < events:
+            most = min(events - len(found), _ROWS)
+            try:
+                heads = self._rows.heads(following, most)
+            except Damaged:
+                if found:
+                    return found
+                raise
             for first, count in heads:
                 start = max(following - first, 0)
                 some = self._rows.row(first, count)[start : start + events - len(found)]
@@ -155,6 +162,8 @@ class SqliteLog:
                 if len(found) == events or size <= 0:
                     return found
                 following = first + count
+            if len(heads) < most:  # the end, or damage: what lies behind is found by who reads on
+                break
         return found
 
     def first(self) -> int:
