@@ -145,6 +145,55 @@ def test_a_form_sends_one_item_alone_and_several_as_a_list() -> None:
     assert request(endpoint, 1, 2).to_dict()["body"] == {"key": "***", "all": [1, 2], "options": {"a": 1}}
 
 
+def test_a_form_may_have_the_fields_of_one_item() -> None:
+    """Texts stay as they are, null is left out, the rest is JSON digit by digit; settings stand beside, masked."""
+    endpoint = bound(
+        form_body(ITEM, {"key": setting("key"), "v": 2}), "https://{region}.example/{item.list}", batch=Batch(items=9)
+    )
+    fields = {"list": "l 1", "word": "ü&=", "on": True, "many": 10**40, "none": None, "deep": {"a": [1]}, "text": "[x"}
+    made = request(endpoint, fields)
+    assert made.url == "https://us.example/l%201"
+    assert made.body.decode().startswith("key=k%2F1+%C3%A9&v=2&word=%C3%BC%26%3D&on=true&many=1")
+    texts = dict(parse_qsl(made.body.decode()))
+    assert texts == {
+        "key": "k/1 é",
+        "v": "2",
+        "word": "ü&=",
+        "on": "true",
+        "many": str(10**40),
+        "deep": '{"a":[1]}',
+        "text": "[x",
+    }
+    assert made.to_dict()["body"] == texts | {"key": "***", "v": 2, "deep": {"a": [1]}}
+    assert endpoint.batch.items == 1
+
+
+def test_one_item_in_a_field_of_a_form_takes_a_request_of_its_own() -> None:
+    """`ITEM` means the same in a form as in JSON, also for one field of it."""
+    assert bound(form_body({"member": ITEM}), batch=Batch(items=5)).batch.items == 1
+    endpoint = bound(form_body({"email": ITEM["email"]}))
+    assert request(endpoint, {"email": "a@b.example", "n": 1}).to_dict()["body"] == {"email": "a@b.example"}
+
+
+def test_a_form_of_an_items_fields_needs_an_object() -> None:
+    """A text has no fields: the author is told, with the endpoint."""
+    with pytest.raises(PluginError, match=r"endpoint 'events' must be an object"):
+        bound(form_body(ITEM)).item("word")
+
+
+@pytest.mark.parametrize("body", [form_body(ITEMS), form_body(ITEM["a"]), form_body(ITEM, {"b": ITEM})])
+def test_a_form_that_can_not_be_is_refused_with_what_can(body: Any) -> None:
+    """A list has no fields either, nor has a part of an item; and the items stand in one place."""
+    with pytest.raises(PluginError, match=r"A form is form_body\(ITEM\), .* or an object in which ITEMS"):
+        bound(body)
+
+
+def test_a_place_of_items_is_no_list() -> None:
+    """Python would look for its items without end."""
+    with pytest.raises(TypeError, match="not iterable"):
+        list(ITEMS)  # type: ignore[call-overload]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -211,7 +260,7 @@ def test_an_endpoint_that_is_not_configured_makes_no_items() -> None:
 )
 def test_a_template_has_the_items_in_exactly_one_place(body: Any) -> None:
     """None or two are the author's mistake and are named so."""
-    with pytest.raises(PluginError, match="ITEMS in one place"):
+    with pytest.raises(PluginError, match=r"ITEMS (in one place|.*one field)"):
         bound(body)
 
 
@@ -244,7 +293,7 @@ def test_an_item_too_large_for_any_request_is_refused(make: Any) -> None:
 @given(st.text())
 def test_no_item_that_was_accepted_exceeds_the_limit(word: str) -> None:
     """However much an encoding adds (a form may treble it), an accepted item fits into a request."""
-    for body in (json_body({"e": ITEMS}), form_body({"e": ITEMS})):
+    for body in (json_body({"e": ITEMS}), form_body({"e": ITEMS}), form_body(ITEM)):
         endpoint = bound(body, batch=Batch(items=1, bytes=60))
         try:
             sent = request(endpoint, {"v": word}).body

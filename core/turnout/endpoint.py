@@ -15,7 +15,7 @@ from turnout._itemfields import check_fields, filled, url_fields
 from turnout._json import dumps, encode
 from turnout.answer import Reader, read_status
 from turnout.envelope import Body, Placeholder, fill, value_of
-from turnout.errors import ConfigError, Refusal
+from turnout.errors import ConfigError, PluginError, Refusal
 from turnout.reasons import Code
 from turnout.settings import Config
 
@@ -209,7 +209,7 @@ class BoundEndpoint(Endpoint):
         roomy = self.batch.bytes // 3 - self.envelope.overhead
         self.roomy = min(roomy, self.batch.item_bytes or roomy)
         """Items of up to this many bytes fit into a request in any encoding."""
-        self._unchecked = -1 if self._in_url or self._in_body else self.roomy
+        self._unchecked = -1 if self._in_url or self._in_body or self.envelope.flat else self.roomy
 
     def item(self, value: Any, shared: bytes = b"", key: str | None = None) -> Item:
         """Return an item for this endpoint.
@@ -235,6 +235,10 @@ class BoundEndpoint(Endpoint):
     def _check(self, data: bytes) -> None:
         if self._in_url or self._in_body:
             check_fields(data, self._in_url, self._in_body, self.name)
+        if self.envelope.flat and data[:1] != b"{":
+            raise PluginError(
+                f"An item of the endpoint '{self.name}' must be an object: its fields are those of the form."
+            )
         if len(data) <= self.roomy:
             return
         most, size = self.batch.item_bytes, len(self.envelope.join([data]))

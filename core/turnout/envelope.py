@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-from urllib.parse import parse_qsl, quote_plus
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import msgspec
 
@@ -36,6 +36,9 @@ class Placeholder(msgspec.Struct, frozen=True):
 
     setting: str | None = None
     field: str = ""
+
+    # With `__getitem__` alone, Python would look for items 0, 1, 2 and so on, and never end.
+    __iter__: ClassVar[None] = None
 
     def __getitem__(self, field: str) -> Placeholder:
         """Return the placeholder for one field of the items instead of the whole items."""
@@ -94,6 +97,8 @@ class BoundBody(msgspec.Struct, frozen=True):
     """The field of an item that stands in the body; empty for the whole item."""
     left_out: frozenset[str] = frozenset()
     """The fields of an item that do not stand in the body."""
+    flat: bool = False
+    """The fields of the item are fields of the form."""
 
     @property
     def verbatim(self) -> bool:
@@ -109,6 +114,8 @@ class BoundBody(msgspec.Struct, frozen=True):
         """Return an item's bytes as they stand in the body."""
         if self.field or self.left_out:
             data = picked(data, self.field, self.left_out)
+        if self.flat:
+            return _form_fields(data)
         return quote_plus(data).encode() if self.quoted else data
 
     def lengths(self, items: Sequence[bytes]) -> list[int]:
@@ -129,7 +136,30 @@ class BoundBody(msgspec.Struct, frozen=True):
         if not self.quoted:
             return msgspec.json.decode(body)
         fields = parse_qsl(body.decode(), keep_blank_values=True)
-        return {key: msgspec.json.decode(text) if key in self.json_fields else text for key, text in fields}
+        return {key: msgspec.json.decode(text) if self._is_json(key, text) else text for key, text in fields}
+
+    def _is_json(self, key: str, text: str) -> bool:
+        return key in self.json_fields or (self.flat and _is_container(text))
+
+
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _form_fields(data: bytes) -> bytes:
+    """Return an object as fields of a form: texts as they are, null left out, anything else as JSON."""
+    fields = ((name, bytes(raw)) for name, raw in _raw_fields(data).items())
+    texts = [(name, msgspec.json.decode(raw) if raw[:1] == b'"' else raw) for name, raw in fields if raw != b"null"]
+    return urlencode(texts).encode()
+
+
+def _is_container(text: str) -> bool:
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def json_body(template: Any) -> Body:
@@ -140,13 +170,17 @@ def json_body(template: Any) -> Body:
     return Body(template)
 
 
-def form_body(template: Mapping[str, Any]) -> Body:
+def form_body(template: Mapping[str, Any] | Placeholder, beside: Mapping[str, Any] | None = None) -> Body:
     """Return a form envelope, each field URL-encoded as UTF-8.
 
-    The field that is `ITEMS` holds JSON: one object, or the list of several. Other fields that are not text
-    are JSON as well.
+    `form_body(ITEM)` makes the fields of the item fields of the form: texts as they are, null left out, anything else
+    as JSON. `beside` has more fields of such a form: `form_body(ITEM, {"token": setting("token")})`.
+    In `form_body({"events": ITEMS})` the items stand in one field, as JSON: one object, or the list of several (with
+    `ITEM` always one). Its other fields that are not text are JSON as well.
     """
-    return Body(dict(template), form=True)
+    if isinstance(template, Placeholder):
+        return Body([dict(beside or {}), template], form=True)
+    return Body(dict(template) | dict(beside or {}), form=True)
 
 
 _MARK = "\x00items\x00"
@@ -196,18 +230,18 @@ def _place(template: Any) -> Placeholder | None:
     return next((found for one in inner if (found := _place(one)) is not None), None)
 
 
-def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
-    fields = []
-    decoded = set()
-    for name, value in template.items():
-        filled = fill(value, config)
-        if filled == _MARK or not isinstance(filled, str):
-            decoded.add(name)
-        text = filled if isinstance(filled, str) else encode(filled).decode()
-        fields.append(f"{quote_plus(name)}={_MARK if filled == _MARK else quote_plus(text)}")
+def _bind_form(template: Any, config: Config) -> BoundBody:
+    if isinstance(template, list):
+        beside, place = template
+        return _bind_flat(beside, place, config)
+    fields, decoded = _filled_form(template, config)
     before, mark, after = "&".join(fields).partition(_MARK)
     if not mark or _MARK in after:
-        raise PluginError("A body template needs ITEMS in one place.")
+        raise PluginError(
+            "A form needs ITEMS (or ITEM) as the value of one field. "
+            "If the fields of an item are to be fields of the form, write form_body(ITEM)."
+        )
+    place = _place(template) or ITEMS
     return BoundBody(
         before.encode(),
         after.encode(),
@@ -216,6 +250,43 @@ def _bind_form(template: Mapping[str, Any], config: Config) -> BoundBody:
         b"%5D",
         quoted=True,
         bare=True,
+        single=place.setting == "",
         json_fields=frozenset(decoded),
-        field=(_place(template) or ITEMS).field,
+        field=place.field,
     )
+
+
+def _bind_flat(beside: Mapping[str, Any], place: Placeholder, config: Config) -> BoundBody:
+    """Return a form whose fields are those of one item, behind the fields `beside`."""
+    fields, decoded = _filled_form(beside, config)
+    if place != ITEM or _place(beside) is not None:
+        raise PluginError(
+            "A form is form_body(ITEM), whose fields are those of one item, "
+            "or an object in which ITEMS is the value of one field."
+        )
+    before = "".join(f"{field}&" for field in fields)
+    return BoundBody(
+        before.encode(),
+        b"",
+        b"",
+        b"",
+        b"",
+        quoted=True,
+        bare=True,
+        single=True,
+        flat=True,
+        json_fields=frozenset(decoded),
+    )
+
+
+def _filled_form(template: Mapping[str, Any], config: Config) -> tuple[list[str], set[str]]:
+    """Return the fields of a form with the settings filled in, and the names of those that hold JSON."""
+    fields = []
+    decoded = set()
+    for name, value in template.items():
+        filled = fill(value, config)
+        if filled == _MARK or not isinstance(filled, str):
+            decoded.add(name)
+        text = filled if isinstance(filled, str) else encode(filled).decode()
+        fields.append(f"{quote_plus(name)}={_MARK if filled == _MARK else quote_plus(text)}")
+    return fields, decoded
