@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from turnout import (
+    ITEM,
     ITEMS,
     ConfigError,
     Destination,
@@ -25,10 +26,12 @@ from turnout import (
     Settings,
     SettingsError,
     explain,
+    form_body,
     hookimpl,
     json_body,
     load_destination,
     rule,
+    setting,
 )
 from turnout.settings import choice, flag, names, text
 from turnout.specimens import specimen
@@ -197,6 +200,39 @@ def test_every_edge_belongs_somewhere() -> None:
         shown += [*item.edges, *item.absent, *(item.key.edges if item.key else ())]
         shown += [edge for field in item.fields for edge in field.edges]
     assert len(shown) + len(found.deciding) + len(found.added) == len(found.edges)
+
+
+class Posted(Destination):
+    """Takes a form with the fields of one event."""
+
+    class Schema(Settings):
+        """A list of the vendor, and how it is told."""
+
+        mode = choice("How.", ["new", "all"], default="new")
+
+    name = "Posted"
+    settings = Schema
+    events = Endpoint(
+        "POST", "https://posted.example/{item.list}", body=form_body(ITEM, {"mode": setting("mode")}), keyed=False
+    )
+
+    @rule("track")
+    def tracked(self, event: Event) -> Item:
+        """A track call becomes a form."""
+        return self.events.item({"list": event.user_id, "what": event.event, "colour": event.properties.get("colour")})
+
+
+def test_a_form_of_an_items_fields_is_explained() -> None:
+    """The fields lead to their sources, also the one in the URL; what stands beside leads to its setting."""
+    found = explain(Posted, SOLD, {}, now=NOW)
+    assert (
+        edges(found).items()
+        >= {
+            ("/properties/colour", "item/colour"): "copied",
+            ("/userId", "item/list"): "copied",
+            ("setting mode", "request/body/mode"): "copied",
+        }.items()
+    )
 
 
 def test_an_item_that_is_no_object_is_explained() -> None:

@@ -54,7 +54,8 @@ def check_fields(data: bytes, in_url: Iterable[str], in_body: str, endpoint: str
 
 
 def _lacking(endpoint: str, field: str, what: str) -> PluginError:
-    return PluginError(f"An item of the endpoint '{endpoint}' needs the field '{field}', {what}.")
+    message = f"An item of the endpoint '{endpoint}' needs the field '{field}', {what}."
+    return PluginError(f"{message} Let the rule raise Refusal for an event that has none.")
 
 
 def _is_part(raw: msgspec.Raw | None) -> bool:

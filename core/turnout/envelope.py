@@ -146,7 +146,12 @@ _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _form_fields(data: bytes) -> bytes:
-    """Return an object as fields of a form: texts as they are, null left out, anything else as JSON."""
+    """Return an object as fields of a form: texts as they are, null left out, anything else as JSON.
+
+    What is no object has none: so the form without an item can be looked at.
+    """
+    if data[:1] != b"{":
+        return b""
     fields = ((name, bytes(raw)) for name, raw in _raw_fields(data).items())
     texts = [(name, msgspec.json.decode(raw) if raw[:1] == b'"' else raw) for name, raw in fields if raw != b"null"]
     return urlencode(texts).encode()
