@@ -264,7 +264,7 @@ def gauge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about = tmp_path / "site" / "turnout_gauge-1.4.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: turnout-gauge\nVersion: 1.4.0\n", encoding="utf-8")
-    points = "[turnout.destinations]\ngauge = gauge:Gauge\nbuoy = gauge:Buoy\nferry = gauge:Ferry\n"
+    points = "[turnout.destinations]\ngauge = gauge:Gauge\nbuoy = gauge:Buoy\nferry = gauge:Ferry\npier = gauge:Pier\n"
     (about / "entry_points.txt").write_text(points, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "site")
     cases = tmp_path / "project" / "cases" / "gauge"

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from turnout import ITEMS, Destination, Endpoint, Event, Item, Settings, json_body, rule, setting
+from turnout import (
+    ITEM,
+    ITEMS,
+    Destination,
+    Endpoint,
+    Event,
+    Item,
+    Settings,
+    form_body,
+    json_body,
+    rule,
+    setting,
+)
 from turnout.settings import choice, flag, names, text
 
-__all__ = ["Buoy", "BuoySettings", "Ferry", "FerrySettings", "Gauge", "GaugeSettings"]
+__all__ = ["Buoy", "BuoySettings", "Ferry", "FerrySettings", "Gauge", "GaugeSettings", "Pier"]
 
 
 def is_order(name: str) -> bool:
@@ -119,3 +131,25 @@ class Ferry(Destination):
         ramp = event.properties.get("ramp")
         deck = event.name if ramp and event.name in self.config.decks else None
         return self.loads.item({"deck": deck, "ramp": ramp, "side": event.properties.get("side")}) if deck else None
+
+
+class Pier(Destination):
+    """Moorings: a form for each, at the address of a ship."""
+
+    name = "Pier"
+    settings = BuoySettings
+    pure = True
+    moorings = Endpoint(
+        "POST", "https://pier.example/{sea}/{item.ship}", body=form_body(ITEM, {"k": setting("token")}), keyed=False
+    )
+
+    @rule("page")
+    def moored(self, event: Event) -> Item | None:
+        """A page call with a name is a mooring."""
+        told = {
+            "ship": event.name,
+            "by": event.user_id,
+            "language": event.context.locale,
+            "quay": {"side": event.category},
+        }
+        return self.moorings.item(told) if event.name else None

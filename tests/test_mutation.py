@@ -109,6 +109,18 @@ def test_a_fallback_in_the_middle_of_a_chain_can_be_lost(gauge: Path) -> None:
     assert lost not in ids(score(folder))
 
 
+def test_a_mutant_that_can_not_be_sent_is_noticed(gauge: Path) -> None:
+    """Null, or an object, where the URL needs a text: there is no such request, and no traceback."""
+    folder = gauge.parent / "pier"
+    folder.mkdir()
+    write_case(folder, "moored", {**PAGE, "category": "Lee"}, {})
+    write_case(folder, "nobody", {**PAGE, "messageId": "m-6", "userId": None, "context": {}}, {})
+    found = score(folder)
+    assert {"pier moored@server swap /quay /ship", "pier moored@server swap /language /ship"} & set(ids(found)) == set()
+    assert found.percent == 100
+    assert found.killed > 10
+
+
 CART = {
     "type": "track",
     "messageId": "m-8",

@@ -182,8 +182,8 @@ class _Bench:
         """Return whether the snapshot of the case would not be what it is."""
         try:
             return self._planned(mutant) != self._plans
-        except (KeyError, PluginError):
-            return True  # an item without a field that its endpoint needs can't be packed: there is no such plan
+        except (KeyError, PluginError, msgspec.ValidationError):
+            return True  # an item without a field (or a text) that its endpoint needs can't be packed: no such plan
 
     def _planned(self, mutant: Mutant | None) -> Plans:
         self._destination.be(mutant)
