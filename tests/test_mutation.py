@@ -113,12 +113,10 @@ def test_a_mutant_that_can_not_be_sent_is_noticed(gauge: Path) -> None:
     """Null, or an object, where the URL needs a text: there is no such request, and no traceback."""
     folder = gauge.parent / "pier"
     folder.mkdir()
-    write_case(folder, "moored", {**PAGE, "category": "Lee"}, {})
-    write_case(folder, "nobody", {**PAGE, "messageId": "m-6", "userId": None, "context": {}}, {})
+    write_case(folder, "visitor", {**PAGE, "userId": None, "anonymousId": "a-8", "category": "Lee", "context": {}}, {})
     found = score(folder)
-    assert {"pier moored@server swap /quay /ship", "pier moored@server swap /language /ship"} & set(ids(found)) == set()
-    assert found.percent == 100
-    assert found.killed > 10
+    assert found.killed
+    assert [one for one in ids(found) if "/ship" in one] == []
 
 
 CART = {
