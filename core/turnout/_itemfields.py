@@ -50,7 +50,7 @@ def check_fields(data: bytes, in_url: Iterable[str], in_body: str, endpoint: str
         raise _lacking(endpoint, in_body, "which goes into the body")
     for name in in_url:
         if not _is_part(fields.get(name)):
-            raise _lacking(endpoint, name, "a part of the URL: a whole number, or a text that is not empty")
+            raise _lacking(endpoint, name, "a part of the URL: a whole number, or a text other than '', '.' and '..'")
 
 
 def _lacking(endpoint: str, field: str, what: str) -> PluginError:
