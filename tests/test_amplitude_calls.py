@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import turnout
 from turnout import Dispatcher, Outcome, SettingsError
 from turnout.testing import Answer
 from turnout_amplitude import Amplitude
+from turnout_amplitude.answers import read_events, read_form
 from turnout_amplitude.simulator import AmplitudeSimulator
 
 KEY = "key-4f1d0b"
@@ -598,3 +600,88 @@ def test_refusals_are_not_retried(kind: str, status: int) -> None:
     assert outcome.outcome is Outcome.DEAD
     assert outcome.attempts == 1
     assert f"HTTP {status}" in outcome.reason.message
+
+
+# Who a 429 names, and what a firewall objects to
+
+A_REFUSAL = {"error": "Too many requests for some devices and users", "eps_threshold": 30, "code": 429}
+
+
+def judged(body: Any, count: int = 3, read: Any = read_events, status: int = 429, **headers: str) -> list[Any]:
+    """Return fate, wait and whether only the item itself waits, for each of the items of a request."""
+    text = body if isinstance(body, str) else json.dumps(A_REFUSAL | body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    verdicts = read(turnout.Answer(status, named, text.encode()), count)
+    return [(verdict.fate.value, verdict.wait, verdict.own) for verdict in verdicts]
+
+
+GO = ("resend", None, False)
+HALVES = ("split", None, False)
+
+
+@pytest.mark.parametrize(("read", "seconds"), [(read_events, 30.0), (read_form, 15.0)])
+def test_a_throttled_user_holds_up_nobody_else(read: Any, seconds: float) -> None:
+    """Named by index, they alone wait; by id alone, the request is split until theirs is left. AMP-HTTP-12."""
+    users = {"throttled_users": {"u-7": 31}, "throttled_devices": {}}
+    waits = ("retry", seconds, True)
+    assert judged(users | {"throttled_events": [1]}, read=read) == [GO, waits, GO]
+    assert judged(users, read=read) == [HALVES] * 3
+    assert judged(users | {"throttled_events": []}, 1, read) == [waits]
+
+
+@pytest.mark.parametrize("body", [{}, {"throttled_users": {}, "throttled_events": []}, "<html>slow down</html>", ""])
+def test_a_429_that_names_nobody_is_for_all(body: Any) -> None:
+    """Also a page of a proxy. AMP-HTTP-12."""
+    assert judged(body) == [("retry", 30.0, False)] * 3
+
+
+@pytest.mark.parametrize("quota", ["exceeded_daily_quota_users", "exceeded_daily_quota_devices"])
+def test_a_used_up_quota_waits_an_hour(quota: str) -> None:
+    """Not whoever is throttled beside it: the next answer tells them apart. AMP-HTTP-12."""
+    used_up = {quota: {"u-7": 500_001}}
+    assert judged(used_up | {"throttled_events": [2]}) == [GO, GO, ("retry", 3600.0, True)]
+    assert judged(used_up) == [HALVES] * 3
+    assert judged(used_up, 1) == [("retry", 3600.0, True)]
+    both = judged(used_up | {"throttled_devices": {"d-4": 31}, "throttled_events": [0, 2]})
+    assert both == [("retry", 30.0, True), GO, ("retry", 30.0, True)]
+
+
+def test_retry_after_goes_before_the_usual_wait() -> None:
+    """No page promises it, but whoever stands in front of Amplitude may send it. AMP-HTTP-12."""
+    assert judged({}, 1, retry_after="7") == [("retry", 7.0, False)]
+    assert judged({"throttled_events": [0]}, 2, read_form, retry_after="120") == [("retry", 120.0, True), GO]
+
+
+@pytest.mark.parametrize("index", [-1, 3, True, "1", 1.0, None])
+def test_an_index_that_is_none_names_nobody(index: Any) -> None:
+    """Then the request is split. AMP-HTTP-12."""
+    assert judged({"events_with_invalid_fields": {"time": [index]}}, status=400) == [HALVES] * 3
+
+
+@pytest.mark.parametrize("kind", ["track", "identify", "alias", "group"])
+def test_what_a_firewall_objects_to_is_refused_alone(kind: str) -> None:
+    """A 403 names nothing: the request is halved, and one event is a dead letter. AMP-HTTP-12."""
+    simulator = AmplitudeSimulator()
+    path = {"track": "/2/httpapi", "identify": "/identify", "alias": "/usermap", "group": "/identify"}[kind]
+    simulator.script(path, [403, 403, 403, None, None])
+    outcomes = deliver(simulator, numbered(kind, 4), {"enable_alias": True})
+    assert [outcome.outcome.value for outcome in outcomes] == ["dead", "delivered", "delivered", "delivered"]
+    assert "HTTP 403" in outcomes[0].reason.message
+
+
+def test_a_user_who_cannot_be_deleted_is_refused_alone() -> None:
+    """A 400 to a hundred users is halved; the others are deleted. AMP-DEL-01."""
+    simulator = AmplitudeSimulator(secret_key=SECRET)
+    simulator.script("/api/2/deletions/users", [400, None, 400, None, 400])
+    outcomes = deliver(simulator, numbered("delete", 4), {"secret_key": SECRET})
+    assert [outcome.outcome.value for outcome in outcomes] == ["delivered", "delivered", "delivered", "dead"]
+
+
+def test_a_page_is_no_answer_to_a_deletion() -> None:
+    """A 200 of somebody else's is tried again. AMP-DEL-01."""
+    simulator = AmplitudeSimulator(secret_key=SECRET)
+    simulator.add_user("u-0001")
+    simulator.script("/api/2/deletions/users", [Answer(200, "<html>welcome</html>")])
+    (outcome,) = deliver(simulator, numbered("delete", 1), {"secret_key": SECRET})
+    assert (outcome.outcome.value, outcome.attempts) == ("delivered", 2)
+    assert len(simulator.deletions) == 1

@@ -21,7 +21,7 @@ from turnout import (
     platform_of,
     setting,
 )
-from turnout_amplitude.answers import read_events, read_form
+from turnout_amplitude.answers import read_deletions, read_events, read_form
 from turnout_amplitude.attribution import AttributionRules
 from turnout_amplitude.call import Call, Shape, options_of
 from turnout_amplitude.context import COPIES, DERIVED, context_reader
@@ -85,8 +85,8 @@ class Amplitude(
 
     The host's `flush` sends what its streams gather, and `reset` forgets the made device id (AMP-MOB-01, AMP-MOB-02).
 
-    Answers are read event by event: what a 400 names is refused and the rest goes out again, a 413 splits, 429 and
-    5xx are retried, a wrong key stops everything (AMP-HTTP-12).
+    Answers are read event by event: what a 400 names is refused and the rest goes out again, whom a 429 names waits, a
+    413 or 403 splits, any other 429 and 5xx are retried, a wrong key stops everything (AMP-HTTP-12).
     """
 
     name = "Amplitude"
@@ -170,6 +170,7 @@ class Amplitude(
         body=json_body({"user_ids": ITEMS, "requester": "turnout", "ignore_invalid_id": "true"}),
         auth=basic("api_key", "secret_key"),
         batch=Batch(items=100),
+        read=read_deletions,
         keyed=False,
         doc="User deletion, on the analytics host. AMP-HTTP-08, AMP-DEL-01.",
     )
