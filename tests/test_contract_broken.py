@@ -56,6 +56,11 @@ def test_the_event_that_a_rule_hangs_on_is_small(installed: Path) -> None:
     assert list(kind.subject().hung) == ["tracked"]
 
 
+def test_a_null_that_is_there_anyway_is_no_number_s_fault(installed: Path) -> None:
+    """The check for NaN leaves it to the one for nulls, which says what to do."""
+    assert result(contract(installed, "blank", examples=20), "makes_clean_json") == ("passed", "")
+
+
 def assert_noticed(fault: Fault, outcome: str, message: str) -> None:
     assert outcome == "failed", message
     for words in (*fault.words, "\n  plugin  ", "\n  found   ", "\n  mend    "):

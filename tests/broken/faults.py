@@ -63,6 +63,7 @@ FAULTS = [
     Fault("mapped:Local", "gives_the_same_answer_elsewhere", ("/body/events/0/local",)),
     Fault("mapped:Ordered", "ignores_the_order_of_keys", ("/body/events/0/first",)),
     Fault("mapped:Hollow", "takes_null_as_absent", ("endpoint 'events'", "/os")),
+    Fault("mapped:Blank", "takes_null_as_absent", ("endpoint 'events'", "/place")),
     Fault("mapped:Literal", "takes_null_as_absent", ("null at /anonymousId", "/body/events/0/known")),
     Fault(
         "mapped:Loose",

@@ -135,6 +135,15 @@ class Hollow(Sound):
         return self.event(event, str(event.event), os=event.context.os.name)
 
 
+class Blank(Sound):
+    """Sends a null with every event."""
+
+    @rule("track")
+    def tracked(self, event: Event) -> Any:
+        """A track call becomes an event."""
+        return self.event(event, str(event.event), place=None)
+
+
 class Literal(Sound):
     """Takes a null for a value, since the key is there."""
 
