@@ -334,6 +334,13 @@ def test_a_bad_batch_body_gets_400(bench: Bench, body: dict[str, Any]) -> None:
     assert answer.json()["code"] in ("empty_batch", "bad_request", "context_not_object")
 
 
+def test_a_single_event_is_told_where_to_go(bench: Bench) -> None:
+    """When it comes to the path for batches."""
+    answer = bench.post("/v1/batch", track(type="track"))
+    assert code(answer) == (400, "bad_request")
+    assert "/v1/track" in answer.json()["message"]
+
+
 def test_always_200_answers_as_segment_does(tmp_path: Path) -> None:
     """For what is wrong in an event; not for JSON, size or authentication."""
     with opened(tmp_path, always_200=True) as bench:
@@ -565,6 +572,16 @@ def test_pages_may_read_when_to_come_again(bench: Bench) -> None:
     bench.acceptor.waiting_bytes -= 32_000_001
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
     assert answer.headers["access-control-expose-headers"] == "retry-after"
+
+
+@pytest.mark.parametrize("header", [("origin", "https://cinema.example"), ("sec-fetch-mode", "cors")])
+def test_a_page_is_asked_for_no_password(bench: Bench, header: tuple[str, str]) -> None:
+    """A challenge would have the browser ask the visitor for one, when page and gateway are one site."""
+    for method, path in (("POST", "/v1/t"), ("GET", "/v1/projects/wk-none/settings")):
+        for headers in (dict([header]), {}):
+            answer = bench.ask(method, path, headers=headers, content=b'{"writeKey":"wk-none"}')
+            assert answer.status_code == 401
+            assert ("www-authenticate" in answer.headers) is not bool(headers)
 
 
 def test_sites_can_be_named(tmp_path: Path) -> None:

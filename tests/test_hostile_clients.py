@@ -312,13 +312,51 @@ def test_connections_beyond_the_limit_get_503(tmp_path: Path) -> None:
     """Those that are open go on, and room that comes free is given away again."""
     gateway = {"max_connections": 20, "head_seconds": 3600.0}
     with served(configured(tmp_path, gateway=gateway), "--no-deliver") as one, ExitStack() as stack:
-        for _ in range(20):
-            stack.enter_context(socket.create_connection(one.address))
+        clients = [stack.enter_context(socket.create_connection(one.address)) for _ in range(20)]
         reached(lambda: open_connections(one) == 20, "twenty connections")
-        assert one.post("/v1/track", track(1)).status_code == 503
+        answer = one.post("/v1/track", track(1), origin="https://cinema.example")
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "too_busy", "1")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert one.metrics()["turnout_gateway_requests_total", frozenset({("status", "503")})] == 1
+        for client in (clients[0], clients[0], clients[-1]):
+            client.settimeout(LIMIT)
+            client.sendall(whole(EVENT, "/v1/track"))
+            assert read(client) == 200
         stack.close()
         reached(lambda: not open_connections(one), "the end of those connections")
         assert one.post("/v1/track", track(1)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, "bad_request"),
+        (b"PLEASE /v1/track HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"POST /v1/track HTTP/1.1\r\nx: " + b"y" * 2000, 431, "bad_request"),
+        (b"POST /v1/tra", 408, "body_timed_out"),
+    ],
+)
+def test_what_is_no_request_is_told_why(tmp_path: Path, sent: bytes, status: int, code: str) -> None:
+    """As JSON, as everybody else is told."""
+    gateway = {"max_header_bytes": 1024, "head_seconds": 0.2}
+    with served(configured(tmp_path, gateway=gateway), "--no-deliver") as one:
+        with socket.create_connection(one.address) as client:
+            client.settimeout(LIMIT)
+            client.sendall(sent)
+            top, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+        assert top.startswith(b"HTTP/1.1 %d " % status)
+        assert f"content-length: {len(body)}" in top.decode().split("\r\n")
+        told = json.loads(body)
+        assert (told["success"], told["code"], told["path"]) == (False, code, None)
+        assert told["message"]
+
+
+def test_a_transfer_encoding_that_is_not_undone_is_refused(tmp_path: Path) -> None:
+    """The chunks would be taken apart, and what is in them read as if it weren't packed."""
+    with served(configured(tmp_path), "--no-deliver") as one, socket.create_connection(one.address) as client:
+        client.settimeout(LIMIT)
+        client.sendall(head("/v1/track", b"transfer-encoding: gzip, chunked") + chunk(EVENT) + b"0\r\n\r\n")
+        assert read(client) == 501
 
 
 @pytest.mark.parametrize("key", [b"upgrade", b"Upgrade", b"UPGRADE"])

@@ -189,5 +189,9 @@ def _bad(body: Any) -> Refusal:
     if "batch" in body:
         message = f"`batch` must be a list of events, but is {article(body['batch'])}. Send a list."
         return Refusal(Code.BAD_REQUEST, message, "/batch")
-    hint = "Read a single event with `Normaliser.event`." if "type" in body else 'Send {"batch": [...]}.'
-    return Refusal(Code.BAD_REQUEST, f"The body has no `batch`. {hint}", "/batch")
+    hint = 'Send {"batch": [...]}'
+    if "type" in body:
+        hint += (
+            ", or a single event to the path of its type, such as /v1/track; in Python, give it to `Normaliser.event`"
+        )
+    return Refusal(Code.BAD_REQUEST, f"The body has no `batch`. {hint}.", "/batch")

@@ -14,15 +14,16 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from turnout.gateway import told
 from turnout.gatewaymetrics import Tally
+from turnout.reasons import Code, Reason
 from turnout.settings import Config
 
 __all__ = ["limited"]
 
 _HEAD, _BODY, _BETWEEN = "head", "body", "between"
 """Where in a request a connection is; between two of them."""
-_WORDS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
-_ANSWER = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_ANSWER = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
 _QUEUED = 16
 """Requests that may wait on a connection for the answer to one before them."""
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
@@ -34,9 +35,13 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 """Closing a socket with this tells the client at once, and leaves nothing unsent in the kernel."""
 
 
-def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
-    """Return a protocol with the limits of the section `[gateway]`; it counts connections and what it answers."""
-    most = int(settings.max_header_bytes)
+def limited(settings: Config, tally: Tally, crowded: Any) -> type[HttpToolsProtocol]:
+    """Return a protocol with the limits of the section `[gateway]`; it counts connections and what it answers.
+
+    `crowded` is the ASGI app that answers on connections beyond the limit; those that were there before go on.
+    """
+    most, connections = int(settings.max_header_bytes), int(settings.max_connections)
+    answers = _answers(settings)
     head_seconds, body_seconds, idle_seconds = settings.head_seconds, settings.body_seconds, settings.idle_seconds
 
     class Protocol(HttpToolsProtocol):
@@ -45,6 +50,7 @@ def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             tally.connections += 1
+            self._beyond = len(self.connections) > connections
             self._place = _HEAD
             self._size = self._begun = 0
             self._late = self.loop.call_later(head_seconds, self._refuse, 408)
@@ -114,6 +120,8 @@ def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
             self._late.cancel()
             if len(self.pipeline) >= _QUEUED:
                 self._cut()
+            if self._beyond and len(self.connections) > connections:
+                self.app = crowded  # it closes the connection
             if not self.transport.is_closing():
                 super().on_headers_complete()
             self._place, self._size = _BODY, 0
@@ -174,7 +182,7 @@ def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
             if transport.get_write_buffer_size():
                 self._cut()
             elif self._may_answer():
-                transport.write(_ANSWER % (status, _WORDS[status]))
+                transport.write(answers[status])
             if self._running:
                 self._running.disconnected = True
             transport.close()
@@ -186,3 +194,28 @@ def limited(settings: Config, tally: Tally) -> type[HttpToolsProtocol]:
             return cycle is None or cycle.response_complete
 
     return Protocol
+
+
+def _answers(settings: Config) -> dict[int, bytes]:
+    """Return what is written to a client whose request never becomes one, by status."""
+    longest, seconds = f"{settings.max_header_bytes:,}", f"{settings.head_seconds:g}"
+    return {
+        400: _answer(400, b"Bad Request", Code.BAD_REQUEST, "This is not HTTP/1.1 as it should be."),
+        408: _answer(
+            408,
+            b"Request Timeout",
+            Code.BODY_TIMED_OUT,
+            f"The head of the request did not come within {seconds} seconds. Send it again.",
+        ),
+        431: _answer(
+            431,
+            b"Request Header Fields Too Large",
+            Code.BAD_REQUEST,
+            f"The head of the request, or what is around its body, has more than {longest} bytes. Send fewer headers.",
+        ),
+    }
+
+
+def _answer(status: int, words: bytes, code: Code, message: str) -> bytes:
+    body = told(Reason(code, message))
+    return _ANSWER % (status, words, len(body), body)

@@ -42,13 +42,16 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int,
     """Return the body, unpacked, of at most `most` bytes.
 
     Raises `BodyError` as soon as it is too large (413), takes more than `seconds` (408), finds no room beside other
-    bodies (429), is packed in another way than gzip (415), not rightly packed or packed twice (400), and `GoneError`
-    when the client goes away. Nothing behind the limit is read.
+    bodies (429), is packed in another way than gzip (415; 501 when its transfer-encoding says so), not rightly packed
+    or packed twice (400), and `GoneError` when the client goes away. Nothing behind the limit is read.
     """
     packing = headers.get(b"content-encoding", b"").strip().lower()
     if packing not in (*_PLAIN, b"gzip", b"x-gzip"):
         shown = packing[:40].decode("ascii", "replace")
         raise BodyError(415, Code.ENCODING_UNSUPPORTED, f"The body is packed as '{shown}'. Send it plain or with gzip.")
+    coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
+    if coding != b"chunked":  # the server has taken the chunks apart, and left what is in them as it is
+        raise BodyError(501, Code.ENCODING_UNSUPPORTED, "The body has another transfer-encoding than chunked.")
     if _told(headers) > most:
         raise too_large(most)
     try:

@@ -73,7 +73,7 @@ class _RefusedError(Exception):
 
     def __init__(self, status: int, code: Code, message: str, *headers: tuple[bytes, bytes]) -> None:
         super().__init__(message)
-        self.answer = Answer(status, _told(Reason(code, message)), headers)
+        self.answer = Answer(status, told(Reason(code, message)), headers)
         self.code = code
 
 
@@ -124,11 +124,24 @@ class Gateway:
             self.tally.request(0, time.perf_counter() - started)
             return
         self.tally.request(answer.status, time.perf_counter() - started)
+        await self._send(answer, headers, send)
+
+    async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer that more connections are open than may be, whatever is asked."""
+        message = "Too many connections are open. Send it again later."
+        refused = _RefusedError(503, Code.TOO_BUSY, message, _later(_AGAIN_SECONDS), *_CLOSE)
+        self.tally.refused(refused.code)
+        self.tally.request(503, 0.0)
+        await self._send(refused.answer, dict(scope["headers"]), send)
+
+    async def _send(self, answer: Answer, headers: Mapping[bytes, bytes], send: Send) -> None:
+        # A browser would ask the visitor of a page for a name and a password.
+        page = not _BROWSERS.isdisjoint(headers)
         sent = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(answer.body)).encode()),
             *self._cors(headers.get(b"origin")),
-            *answer.headers,
+            *(one for one in answer.headers if not (page and one[0] == b"www-authenticate")),
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": answer.body})
@@ -153,7 +166,7 @@ class Gateway:
             return refused.answer
         except BodyError as error:
             self.tally.refused(error.reason.code)
-            return Answer(error.status, _told(error.reason), _BESIDE.get(error.status, ()))
+            return Answer(error.status, told(error.reason), _BESIDE.get(error.status, ()))
 
     def _page(self, path: str, method: str) -> Answer:
         """Return what is there beside the calls: the settings that analytics.js asks for."""
@@ -182,7 +195,7 @@ class Gateway:
         bad = call.refusal if isinstance(call, Single) else None
         if bad and not source and not call.write_key and bad.code in _UNREADABLE:
             self.tally.refused(bad.code)  # what can't be read may hold the key
-            return Answer(400, _told(bad))
+            return Answer(400, told(bad))
         source = source or self._source(call.write_key, token)
         client = scope.get("client")
         return await self._kept(call, source, ipv4(client[0] if client else None))
@@ -203,7 +216,7 @@ class Gateway:
         kept, lost = await asyncio.to_thread(kept_of, *given) if len(raw) > _LONG_PAYLOAD else kept_of(*given)
         await self._written(kept, source.id)
         if lost is not None:  # whoever sends it again may find the plugin mended
-            return Answer(500 if lost.code is Code.PLUGIN_RAISED else 400, _told(lost))
+            return Answer(500 if lost.code is Code.PLUGIN_RAISED else 400, told(lost))
         if not kept.refused:
             return Answer(200, _DONE)
         rejected = [{"index": one.index, **_plain(one.reason)} for one in kept.refused]
@@ -278,7 +291,7 @@ class Gateway:
         """Return the answer to a call that can't be accepted."""
         if self.settings.always_200 and reason.code not in _ALWAYS_400:
             return Answer(200, _DONE)
-        return Answer(413 if reason.code is Code.BODY_TOO_LARGE else 400, _told(reason))
+        return Answer(413 if reason.code is Code.BODY_TOO_LARGE else 400, told(reason))
 
     def _cors(self, origin: bytes | None) -> Sequence[tuple[bytes, bytes]]:
         if origin is None:
@@ -291,6 +304,8 @@ class Gateway:
 
 
 _CLOSE = ((b"connection", b"close"),)
+_BROWSERS = frozenset({b"origin", b"sec-fetch-mode"})
+"""Headers that only browsers send."""
 _BESIDE = {408: _CLOSE, 429: ((b"retry-after", b"%d" % _AGAIN_SECONDS),)}
 """Headers of an answer to a body that was not read to its end, by status."""
 _EXPOSED = (b"access-control-expose-headers", b"retry-after")
@@ -345,7 +360,8 @@ def _plain(reason: Reason) -> dict[str, Any]:
     return {"code": reason.code.value, "message": reason.message, "path": reason.path}
 
 
-def _told(reason: Reason) -> bytes:
+def told(reason: Reason) -> bytes:
+    """Return the body of an answer that refuses a request."""
     return compact({"success": False, **_plain(reason)})
 
 

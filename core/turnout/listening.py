@@ -15,6 +15,8 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     """Return a listening socket and its URL; port 0 picks a free one. Raises `ConfigError`."""
     if not 0 <= port <= 65_535:
         raise ConfigError(f"There is no port {port}. Choose another port, from 0 (any free one) to 65535.")
+    if not host:
+        raise ConfigError("There is no address to listen on. Give one of this machine; 0.0.0.0 for every one of them.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)

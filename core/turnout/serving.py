@@ -193,7 +193,7 @@ class Service:
         settings = self.settings
         return uvicorn.Config(
             app,
-            http=limited(settings, self.gateway.tally),
+            http=limited(settings, self.gateway.tally, self.gateway.crowded),
             loop="none",
             ws="none",
             lifespan="off",
@@ -204,7 +204,6 @@ class Service:
             date_header=False,
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=list(settings.trusted_proxies),
-            limit_concurrency=int(settings.max_connections),
             backlog=1024,
             timeout_keep_alive=settings.idle_seconds,
             timeout_graceful_shutdown=settings.grace_seconds,
