@@ -208,6 +208,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, name: str) -> None:
     [
         ({"sources": {}}, ("nobody may send", "[sources.<id>]")),
         ({"log": {"path": ""}}, ("a gateway needs a log", "[log]")),
+        ({"gateway": {"host": ""}}, ("There is no address to listen on", "0.0.0.0")),
         ({"log": {"path": "/nowhere/turnout.log"}}, ("/nowhere isn't there", "Make it first")),
         ({"destinations": {}}, ("there is no [destinations.…] table", "--no-deliver")),
         ({"destinations": {"a": {"plugin": "amplitud"}}}, ("amplitud", "Did you mean 'amplitude'?")),
@@ -576,6 +577,26 @@ def test_a_full_disk_gets_503_until_there_is_room(tmp_path: Path, small_disk: Pa
         assert one.wait() == 0
     assert one.output.count("Events can't be kept") == 1
     assert "Traceback" not in one.output
+
+
+def test_a_log_of_its_size_is_not_ready(tmp_path: Path) -> None:
+    """As long as the next call would hardly find room; where small calls still do, nobody is told so for each."""
+    config = configured(tmp_path, log={"path": str(tmp_path / "turnout.log"), "max_megabytes": 1})
+    with served(config, "--no-deliver") as one:
+        for name in range(400):
+            answer = one.post("/v1/track", track(name, properties={"note": os.urandom(6000).hex()}))
+            if answer.status_code != 200:
+                break
+        assert answer.status_code == 503
+        for name in range(3):
+            assert one.health("/readyz").status_code == 503
+            one.post("/v1/track", track(f"small-{name}"))
+            assert (
+                one.post("/v1/track", track("large", properties={"note": os.urandom(15_000).hex()})).status_code == 503
+            )
+        one.terminate()
+        assert one.wait() == 0
+    assert one.output.count("Events can't be kept") == 1
 
 
 @pytest.mark.parametrize("foreign", [False, True])

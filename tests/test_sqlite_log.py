@@ -248,6 +248,8 @@ def test_at_its_size_a_log_takes_no_more_events_but_settles(path: Path) -> None:
         reached = "has reached its size of 500,000 bytes, and nothing of this batch was kept"
         with pytest.raises(LogFull, match=reached):
             keep_appending(log, 50, 1_000)
+        with pytest.raises(LogFull, match=reached):
+            log.append(Entries([]))  # which would take no room
         kept = log.last()
         assert kept in range(300, 500, 50)
         log.settle("a", Settlement(position=kept, park=waiting(300), dead=[DEAD] * 500))

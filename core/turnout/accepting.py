@@ -29,6 +29,8 @@ from turnout.settings import Config
 __all__ = ["Acceptor", "Receipt", "now_ms", "stored"]
 
 _logger = logging.getLogger("turnout")
+_SILENCE = 10.0
+"""Seconds after which it is said again whether the log can be written."""
 _GROUP = 2000
 """Events that are kept with one commit at most."""
 
@@ -83,6 +85,7 @@ class Acceptor:
         """What waits to be kept, or is being kept."""
         self.writable = True
         """Whether the last commit was kept."""
+        self._said, self._said_at = True, -_SILENCE
 
     def __enter__(self) -> Acceptor:
         self._own = self.log.own("accept")
@@ -125,9 +128,14 @@ class Acceptor:
         return self.writable
 
     def _can_write(self, can: bool, error: Exception | None = None) -> None:
-        """Note whether the log can be written; it is said once each time that it changes, not for each call."""
-        if can is not self.writable:
-            self.writable = can
+        """Note whether the log can be written.
+
+        It is said when it changes, and not more often than now and then: at the brink of a full log small calls are
+        kept and large ones are not.
+        """
+        self.writable, now = can, time.monotonic()
+        if can is not self._said and now - self._said_at >= _SILENCE:
+            self._said, self._said_at = can, now
             if can:
                 _logger.warning("Events are kept again.")
             else:

@@ -79,6 +79,8 @@ from turnout.reasons import Code, Outcome
 __all__ = ["SqliteLog"]
 
 _T = TypeVar("_T")
+_CALL = 65_536
+"""Bytes that must be left within `max_bytes` for the log to count as having room."""
 _ROWS = 32
 """Rows that `read` looks up in one go: it seldom needs more."""
 _logger = logging.getLogger("turnout")
@@ -132,7 +134,7 @@ class SqliteLog:
                 row = (following, count, entries.at_ms, keys, events)
                 writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", row)
                 following += count
-            self._check_room(writer)
+            self._check_room(writer, 0 if rows else _CALL)
             return first
 
         return self._write(insert, spare=False)
@@ -472,8 +474,8 @@ class SqliteLog:
         if self._closed:
             raise LogError(f"{self.path}: the log is closed. Open it again with SqliteLog.")
 
-    def _check_room(self, writer: sqlite3.Connection) -> None:
-        if self.max_bytes is not None and used(writer) > self.max_bytes:
+    def _check_room(self, writer: sqlite3.Connection, wanted: int) -> None:
+        if self.max_bytes is not None and used(writer) + wanted > self.max_bytes:
             raise LogFull(
                 f"{self.path}: the log has reached its size of {self.max_bytes:,} bytes, and nothing of this batch "
                 "was kept. Let the destinations catch up, delete what they are done with, or raise the limit."
