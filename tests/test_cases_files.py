@@ -78,6 +78,40 @@ def test_several_events_make_one_snapshot(pytester: pytest.Pytester, cases: Path
     assert [plan["outcome"] for plan in plans] == ["planned", "invalid"]
 
 
+BROKEN_OFF = [
+    ["-x"],
+    ["--collect-only"],
+    ["--setup-plan"],
+    ["--maxfail=1", "cases/amplitude"],
+    [],
+]
+
+
+@pytest.mark.parametrize("args", BROKEN_OFF, ids=" ".join)
+@pytest.mark.parametrize("wrong", ["a_typo.json", "A Name.json"])
+def test_a_run_that_fails_deletes_no_snapshot(
+    pytester: pytest.Pytester, cases: Path, args: list[str], wrong: str
+) -> None:
+    """`--snapshot-update` keeps what did not get its turn: behind a failure, or a name that can't be."""
+    for number in range(4):
+        write(cases, f"kept_{number}.json")
+    run(pytester, "--snapshot-update").assert_outcomes(passed=4)
+    before = sorted((cases / "__snapshots__").iterdir())
+    write(cases, wrong, {**CASE, "settings": {"api_key": "key-9", "typo": 1}})
+    result = run(pytester, "--snapshot-update", *args)
+    assert sorted((cases / "__snapshots__").iterdir()) == before
+    assert result.ret != 0 or args[:1] in (["--collect-only"], ["--setup-plan"])
+
+
+def test_workers_that_fail_delete_no_snapshot(pytester: pytest.Pytester, cases: Path) -> None:
+    """The same with pytest-xdist, whose first process sees no case."""
+    write(cases, "kept.json")
+    run(pytester, "--snapshot-update").assert_outcomes(passed=1)
+    write(cases, "A Name.json")
+    assert pytester.runpytest_subprocess("-n", "2", "--snapshot-update").ret != 0
+    assert [one.name for one in (cases / "__snapshots__").iterdir()] == ["kept.json"]
+
+
 ORPHAN_RUNS = [
     [],
     ["cases"],
