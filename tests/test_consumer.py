@@ -643,6 +643,34 @@ def test_what_everybody_has_had_goes_when_the_log_fills_up(bench: Any, call: Mak
     log.close()
 
 
+def test_a_log_that_is_full_has_room_soon_after_it_was_delivered(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At the next look at the disk, and not only when what is too old goes: until then senders are refused."""
+    monkeypatch.setattr("turnout.deliver._LOOK_EVERY", 0.01)
+    monkeypatch.setattr("turnout.deliver._LOOKS", 10**9)
+    log = SqliteLog(tmp_path / "turnout.log", max_bytes=1_000_000)
+    dispatcher = bench.dispatcher(
+        deliver=settings(), log=LogSettings.configure({"max_megabytes": 1, "path": "x"}, owner="[log]")
+    )
+
+    async def main() -> None:
+        stop, begun = asyncio.Event(), asyncio.Event()
+        delivering = asyncio.create_task(Delivery(dispatcher, log).run(stop, begun.set))
+        await begun.wait()
+        batches = 0
+        async with asyncio.timeout(60):
+            while log.first() == 1:
+                with contextlib.suppress(LogFull):
+                    await asyncio.to_thread(accept, dispatcher, log, _noisy(str(batches), 10))
+                batches += 1
+        stop.set()
+        await delivering
+
+    asyncio.run(main())
+    log.close()
+
+
 class Narrow(SqliteLog):
     """On a disk of 100 MB, of which others have taken all but 8."""
 

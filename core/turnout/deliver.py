@@ -22,7 +22,7 @@ _logger = logging.getLogger("turnout")
 _AGAIN = 5.0
 _LOOK_EVERY = 5.0
 _LOOKS = 12
-"""How often the disk is looked at, in seconds; every so many looks, what is too old goes."""
+"""How often log and disk are looked at, in seconds; every so many looks, what is too old goes."""
 _FILLED = 0.8
 _LOW, _SHARE, _LEAST = 64_000_000, 0.05, 4_000_000
 """A disk is nearly full with less than so many bytes and this part of it free; and always below `_LEAST`, since a log
@@ -114,16 +114,14 @@ class Delivery:
             await _sleep(_LOOK_EVERY, stop)
 
     def _trim(self) -> None:
-        settings = self.dispatcher.log_settings
-        age = int(settings.keep_hours * 3_600_000)
-        # Before the log is full, what everybody has had goes earlier.
-        size = int(settings.max_megabytes * 1_000_000 * _FILLED) or None
+        age = int(self.dispatcher.log_settings.keep_hours * 3_600_000)
         self.log.retain(age_ms=age, now_ms=self.clock())
-        if size is not None:
-            self.log.retain(size=size, now_ms=self.clock())
 
     def _make_room(self) -> None:
-        """While the disk is nearly full, delete the oldest of what everybody has had, no more than is lacking."""
+        """While log or disk are nearly full, delete the oldest of what everybody has had, no more than is lacking."""
+        size = int(self.dispatcher.log_settings.max_megabytes * 1_000_000 * _FILLED)
+        if 0 < size < self.log.size():
+            self.log.retain(size=size, now_ms=self.clock())
         lacking = _lacking(self.log)
         while lacking > 0 and self.log.retain(size=max(self.log.size() - lacking, 0), now_ms=self.clock()):
             if not self._told:
