@@ -14,7 +14,19 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from turnout import ITEMS, Answer, Batch, Destination, Endpoint, Reason, Request, Settings, bearer, json_body
+from turnout import (
+    ITEMS,
+    Answer,
+    Batch,
+    ConfigError,
+    Destination,
+    Endpoint,
+    Reason,
+    Request,
+    Settings,
+    bearer,
+    json_body,
+)
 from turnout.endpoint import BoundEndpoint
 from turnout.sending import Sender, Silence
 from turnout.settings import text
@@ -160,6 +172,21 @@ def test_an_answer_that_cant_be_unpacked_is_a_reason(server: tuple[str, Server])
     answer = send(server[0] + "/spoiled")
     assert isinstance(answer, Reason)
     assert answer.code == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ("http://proxy.example", "is one of str"),
+        (httpx.HTTPTransport(), "is one of HTTPTransport"),
+        (httpx.HTTPTransport, "makes one of HTTPTransport"),
+        (lambda: None, "makes one of NoneType"),
+    ],
+)
+def test_a_transport_that_is_none_is_told(wrong: Any, what: str) -> None:
+    """What it is, and what it has to be: httpx has one for threads, which can't be used here."""
+    with pytest.raises(ConfigError, match=rf"The transport {what}; it has to be an httpx\.AsyncBaseTransport"):
+        Sender(1.0, wrong)
 
 
 def test_a_closed_port_is_unreachable() -> None:

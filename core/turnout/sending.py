@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from turnout.answer import Answer, retry_after
-from turnout.errors import FetchError
+from turnout.errors import ConfigError, FetchError
 from turnout.packing import Request
 from turnout.reasons import Code, Reason
 from turnout.settings import redact
@@ -72,7 +72,16 @@ class _Client(httpx.AsyncClient):
 def _transport(given: Transport | None) -> httpx.AsyncBaseTransport | None:
     if given is None:
         return None
-    return _Lent(given) if isinstance(given, httpx.AsyncBaseTransport) else given()
+    if isinstance(given, httpx.AsyncBaseTransport):
+        return _Lent(given)
+    made: object = given() if callable(given) else given
+    if not isinstance(made, httpx.AsyncBaseTransport):
+        what = f"makes one of {type(made).__name__}" if callable(given) else f"is one of {type(given).__name__}"
+        raise ConfigError(
+            f"The transport {what}; it has to be an httpx.AsyncBaseTransport, such as httpx.AsyncHTTPTransport(), "
+            "or a function that makes one."
+        )
+    return made
 
 
 class Silence(Reason, frozen=True):
