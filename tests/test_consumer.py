@@ -519,6 +519,39 @@ def test_parked_events_of_one_user_are_woken_once(bench: Any, acme: Any, call: M
     assert counts(log) == {"delivered": 12}
 
 
+class Counting(SqliteLog):
+    """Counts how often somebody asks for what is due."""
+
+    asked = 0
+
+    def due(self, *given: Any) -> Any:
+        """Return the same, and count."""
+        self.asked += 1
+        return super().due(*given)
+
+
+def test_while_the_vendor_asks_for_a_pause_nobody_looks_for_what_is_due(
+    bench: Any, acme: Any, call: Make, tmp_path: Path
+) -> None:
+    """A parked event whose time has come is in a lane then, until the pause ends: the log has nothing else to tell."""
+    pause = Verdict(Fate.RETRY, wait=3600.0)
+    given = {"lanes": 1, "poll_seconds": 1000.0, "grace_seconds": 0.0}
+    dispatcher, script = scripted(bench, acme, {"a-0": [LATER, pause]}, **given)
+    log = Counting(tmp_path / "turnout.log")
+    accept(dispatcher, log, [call("a-0")])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log):
+            await until(lambda: len(script.seen) == 2)
+            before = log.asked
+            await asyncio.sleep(0.2)
+            assert log.asked - before <= 2
+
+    asyncio.run(main())
+    assert log.parked("acme") == 1
+    log.close()
+
+
 def test_a_user_is_let_go_only_when_nothing_waits(bench: Any, acme: Any, call: Make, tmp_path: Path) -> None:
     """An event that is parked while the log is asked about its user stays in front of later ones."""
 

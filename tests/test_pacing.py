@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -243,3 +244,72 @@ def test_an_open_breaker_lets_one_request_through_at_a_time(clock: Clock) -> Non
         await asyncio.gather(*(send() for _ in range(5)))
 
     asyncio.run(main())
+
+
+def asked(breaker: Breaker, clock: Clock, until: float) -> list[float]:
+    """Return when a vendor that finds everything too much is asked, in seconds from now."""
+    started, times = clock.now, []
+    while clock.now - started < until:
+        asyncio.run(breaker.turn())
+        times.append(clock.now - started)
+        breaker.limited()
+    return times
+
+
+def test_a_vendor_that_goes_on_finding_it_too_much_is_asked_ever_more_seldom(clock: Clock) -> None:
+    """Every second at first, a twentieth of the time later then, and once a minute in the end."""
+    times = asked(Breaker("acme", clock), clock, 24 * 3600.0)
+    assert times[:21] == pytest.approx([*range(21)])
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert all(pause == pytest.approx(min(60, max(1, at * 0.05))) for at, pause in zip(times, pauses, strict=False))
+    assert len(times) < 1_600
+
+
+def test_what_a_vendor_takes_begins_the_pauses_anew(clock: Clock) -> None:
+    """Also what it judges, and a pause that it asks for itself."""
+    breaker = Breaker("acme", clock)
+    for answer in (breaker.succeeded, lambda: breaker.limited(7.0)):
+        assert asked(breaker, clock, 100.0)[-2:] != [1.0, 2.0]
+        answer()
+        asyncio.run(breaker.turn())
+        assert asked(breaker, clock, 2.0)[:2] == pytest.approx([0.0, 1.0])
+
+
+def test_a_refusal_that_was_under_way_lengthens_no_pause(clock: Clock) -> None:
+    """Of requests that were sent at the same time, the first one tells all there is to know."""
+    breaker = Breaker("acme", clock)
+    asked(breaker, clock, 100.0)
+    left = breaker.left
+    clock.now += 1
+    breaker.limited()
+    assert breaker.left == pytest.approx(left - 1)
+
+
+def test_a_vendor_that_finds_it_too_much_is_asked_by_one_at_a_time(clock: Clock) -> None:
+    """The others go when it has taken that one."""
+
+    async def main() -> None:
+        breaker, under_way, most, tries = Breaker("acme", clock), 0, [], 0
+        breaker.limited()
+
+        async def send() -> None:
+            nonlocal under_way, tries
+            trying = await breaker.enter()
+            under_way += 1
+            most.append(under_way)
+            tries += trying
+            if tries == 3:
+                breaker.succeeded()
+            elif trying:
+                breaker.limited()
+            under_way -= 1
+            if trying:
+                breaker.leave()
+
+        await asyncio.gather(*(send() for _ in range(9)))
+        assert tries == 3
+        assert most[:3] == [1, 1, 1]
+        assert not breaker.trying
+
+    asyncio.run(main())
+    assert clock.now == pytest.approx(1_003.0)

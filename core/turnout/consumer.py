@@ -163,7 +163,8 @@ class Consumer:
         """Wait for something to do: a lane that has finished, a parked event that is due, new events."""
         idle = float(self.settings.poll_seconds if self._has_room() else 1.0)
         due = await asyncio.to_thread(self.log.next_due, self.name) if self.held else None
-        wait = idle if due is None else max(0.005, min(idle, (due - self.clock()) / 1000))
+        left = (due - self.clock()) / 1000 if due is not None else 0.0
+        wait = max(0.005, min(idle, left)) if left > 0 else idle  # what is due by now waits for lanes or the breaker
         try:
             async with asyncio.timeout(wait):
                 await self._changed.wait()

@@ -192,7 +192,7 @@ class Lane:
             if not items:
                 return []
             if whole.fate is _RETRY and not breaker.open:
-                await asyncio.sleep(backoff(tried) if whole.wait is None else 0)
+                await asyncio.sleep(0 if whole.wait is not None or _is_limit(whole) else backoff(tried))
 
     def _whole(self, verdicts: Sequence[Verdict], answered: bool) -> Verdict | None:
         """Return the verdict of a request that failed as a whole; None when the vendor judged its items."""
@@ -207,10 +207,9 @@ class Lane:
             breaker.succeeded()
             self._consumer.events.quiet()
             return None
-        if first.reason and first.reason.code is Code.RATE_LIMITED:
-            breaker.succeeded()
+        if _is_limit(first):
             self._consumer.events.slow_down()
-            breaker.pause(first.wait if first.wait is not None else 1.0)
+            breaker.limited(first.wait)
             return first
         breaker.failed(first.reason)
         if first.wait is not None:
@@ -231,8 +230,14 @@ class Lane:
             return False
         for work in self._of(items):
             if work.items:
-                self._hold(work, backoff(work.attempts) if whole.wait is None else whole.wait)
+                self._hold(work, self._rest(whole, work.attempts))
         return True
+
+    def _rest(self, whole: Verdict, attempts: int) -> float:
+        """Return for how many seconds the events of a request wait that failed as a whole."""
+        if whole.wait is not None:
+            return whole.wait
+        return self._consumer.breaker.left if _is_limit(whole) else backoff(attempts)
 
     def _too_old(self, work: Work) -> bool:
         settings = self._consumer.settings
@@ -292,3 +297,8 @@ class Lane:
         """Let a user wait: nothing of theirs goes out until then."""
         due = self._consumer.clock() + max(1, int(seconds * 1000))
         self._waiting[work.user] = max(due, self._waiting.get(work.user, 0))
+
+
+def _is_limit(verdict: Verdict) -> bool:
+    """Return whether a vendor found it too much: then the breaker holds back, for everybody."""
+    return verdict.reason is not None and verdict.reason.code is Code.RATE_LIMITED

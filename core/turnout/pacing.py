@@ -15,6 +15,10 @@ __all__ = ["Breaker", "RateLimit"]
 _logger = logging.getLogger("turnout")
 _FAILURES = 5
 _SETUP_WAIT = 60.0
+_PATIENCE = 1.0
+"""Seconds of the first pause after a refusal that names none."""
+_GROWTH, _LONGEST = 0.05, 60.0
+"""Of the time since the first refusal in a row, the part that the next pause takes; and the longest one in seconds."""
 _CUT = 0.7
 _BACK = 10.0
 """Seconds after which a rate is back where it was too much."""
@@ -33,6 +37,10 @@ class Breaker:
 
     It opens after five requests in a row have failed as a whole, and at once when the vendor refuses the key: then
     it says so in the log, and tries again after a minute. A success closes it. `clock` gives seconds.
+
+    While a vendor finds everything too much (`limited`) and doesn't say for how long, one request at a time asks it:
+    every second at first, then after pauses of a twentieth of the time that it has been so, in the end once a minute.
+    So what is lost behind the moment at which it takes something again is at most a twentieth of the time before it.
     """
 
     def __init__(self, name: str, clock: Callable[[], float], setup_wait: float = _SETUP_WAIT) -> None:
@@ -43,6 +51,7 @@ class Breaker:
         self._setup_wait = setup_wait
         self._failures = 0
         self._until = 0.0
+        self._limited: float | None = None
         self._probe = asyncio.Lock()
 
     @property
@@ -55,33 +64,54 @@ class Breaker:
         """Return `closed`, `open`, or `setup` when the settings have to be mended."""
         return "setup" if self.setup else "open" if self.open else "closed"
 
+    @property
+    def trying(self) -> bool:
+        """Return whether only one request at a time may go."""
+        return self.open or self._limited is not None
+
+    @property
+    def left(self) -> float:
+        """Return for how many seconds every request is still held back."""
+        return max(0.0, self._until - self._clock())
+
     async def turn(self) -> float:
         """Wait until a request may be sent, and return the seconds that this took."""
         started = self._clock()
-        while (left := self._until - self._clock()) > 0:
+        while left := self.left:
             await asyncio.sleep(left)
         return self._clock() - started
 
     async def enter(self) -> bool:
-        """Wait for a turn; return True when the request is the one that tries an open breaker (then call `leave`)."""
+        """Wait for a turn; return True when the request is the one that tries whether it may go (then call `leave`)."""
         await self.turn()
-        while self.open:
+        while self.trying:
             await self._probe.acquire()
             await self.turn()
-            if self.open:
+            if self.trying:
                 return True
             self._probe.release()
         return False
 
     def leave(self) -> None:
-        """End the try of an open breaker."""
+        """End the try."""
         self._probe.release()
 
     def succeeded(self) -> None:
         """Note that the vendor took or judged a request."""
         if self.open:
             _logger.warning("destination '%s': the vendor answers again", self.name)
-        self._failures, self.setup = 0, None
+        self._failures, self.setup, self._limited = 0, None, None
+
+    def limited(self, wait: float | None = None) -> None:
+        """Note that the vendor found a request too much as a whole; `wait` is the pause in seconds that it asks for."""
+        since, now = self._limited, self._clock()
+        self.succeeded()  # it answers
+        if wait is not None:
+            self.pause(wait)
+            return
+        self._limited = now if since is None else since
+        if now >= self._until:  # else it was under way when the pause began, and says nothing new
+            self.pause(min(_LONGEST, max(_PATIENCE, _GROWTH * (now - self._limited))))
 
     def failed(self, reason: Reason | None = None) -> None:
         """Note that a request failed as a whole, and why."""
