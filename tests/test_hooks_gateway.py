@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Bench:
 @contextmanager
 def opened(path: Path, **given: Any) -> Iterator[Bench]:
     bench = Bench(path, **given)
-    with bench.acceptor:
+    with closing(bench.log), bench.acceptor:
         yield bench
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,18 @@ class Station:
         return [json.loads(one.data) for one in self.log.read(0, events=10_000)]
 
 
+@contextmanager
+def opened(folder: Path, **given: Any) -> Iterator[Station]:
+    station = Station(folder, **given)
+    with closing(station.log), station.acceptor:
+        yield station
+
+
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
     """A gateway with the usual limits."""
-    one = Station(tmp_path)
-    with one.acceptor:
-        yield one
-    one.log.close()
+    with opened(tmp_path) as made:
+        yield made
 
 
 def event(number: int, **given: Any) -> dict[str, Any]:
@@ -117,8 +123,7 @@ def test_what_the_gateway_refuses_is_told(station: Station) -> None:
 @pytest.mark.parametrize("limits", [{"max_batch_events": 3}, {"max_body_bytes": 1500}])
 def test_the_limits_of_the_gateway_are_found(tmp_path: Path, limits: dict[str, Any]) -> None:
     """However low they are, everything arrives, in order and once."""
-    station = Station(tmp_path, **limits)
-    with station.acceptor:
+    with opened(tmp_path, **limits) as station:
         station.hand(*[event(number) for number in range(50)])
         assert [one["messageId"] for one in station.kept()] == [f"message-{number}" for number in range(50)]
     assert not station.refused
@@ -133,8 +138,7 @@ def test_large_events_go_in_several_batches(station: Station) -> None:
 
 def test_an_event_that_no_body_can_hold_is_told(tmp_path: Path) -> None:
     """And the others are kept."""
-    station = Station(tmp_path, max_body_bytes=2000)
-    with station.acceptor:
+    with opened(tmp_path, max_body_bytes=2000) as station:
         station.hand(event(11), event(12, properties={"text": "x" * 3000}), event(13))
         assert [one["messageId"] for one in station.kept()] == ["message-11", "message-13"]
     [refused] = station.refused
@@ -143,8 +147,10 @@ def test_an_event_that_no_body_can_hold_is_told(tmp_path: Path) -> None:
 
 def test_a_wrong_key_ends_the_pull(tmp_path: Path) -> None:
     """With what to compare, and not with the key."""
-    station = Station(tmp_path, key="not-this-one")
-    with station.acceptor, pytest.raises(TurnoutError, match="refuses the write key") as caught:
+    with (
+        opened(tmp_path, key="not-this-one") as station,
+        pytest.raises(TurnoutError, match="refuses the write key") as caught,
+    ):
         station.hand(event(14))
     assert "not-this-one" not in str(caught.value)
 
