@@ -311,6 +311,20 @@ def test_calls_under_way_are_finished(tmp_path: Path) -> None:
     assert kept(tmp_path) - {"m-late"} == {"m-slow"}  # the signal may come behind the first of the late calls
 
 
+def test_a_call_that_is_not_finished_in_time_is_told_to_come_again(tmp_path: Path) -> None:
+    """After `grace_seconds`; the operator reads no traceback."""
+    config = configured(tmp_path, gateway={"grace_seconds": 0.1})
+    with served(config, "--no-deliver") as one, socket.create_connection(one.address) as slow:
+        slow.settimeout(LIMIT)
+        slow.sendall(_begun(one, b'{"event":"Seat Booked","userId":"u-1"}', 5))
+        reached(lambda: _reading(one), "the first bytes of the call")
+        one.terminate()
+        assert slow.makefile("rb").read().startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert one.wait() == 0
+    assert "Traceback" not in one.output
+    assert kept(tmp_path) == set()
+
+
 def _begun(one: Served, body: bytes, first: int) -> bytes:
     """Return a request without the end of its body."""
     head = b"POST /v1/track HTTP/1.1\r\nhost: gateway\r\nauthorization: Basic d2std2ViLTgxOg==\r\n"

@@ -123,6 +123,10 @@ class Gateway:
         except GoneError:
             self.tally.request(0, time.perf_counter() - started)
             return
+        except asyncio.CancelledError:
+            if not self.stopping:
+                raise
+            answer = _stopping().answer  # its time to finish is over
         self.tally.request(answer.status, time.perf_counter() - started)
         await self._send(answer, headers, send)
 
@@ -225,8 +229,7 @@ class Gateway:
     def _check_room(self) -> None:
         """Raise an error when nothing more can be taken now."""
         if self.stopping:
-            message = "The gateway is being stopped. Send it again."
-            raise _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_AGAIN_SECONDS), *_CLOSE)
+            raise _stopping()
         self._check_waiting()
 
     def _check_waiting(self) -> None:
@@ -329,6 +332,11 @@ def _now() -> datetime:
 
 def _later(seconds: int) -> tuple[bytes, bytes]:
     return b"retry-after", str(seconds).encode()
+
+
+def _stopping() -> _RefusedError:
+    message = "The gateway is being stopped. Send it again."
+    return _RefusedError(503, Code.LOG_UNAVAILABLE, message, _later(_AGAIN_SECONDS), *_CLOSE)
 
 
 def _unknown_key(status: int, message: str) -> _RefusedError:
