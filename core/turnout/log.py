@@ -206,13 +206,17 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class Log(Protocol):
-    """A durable, ordered record of accepted events. Its methods may be called from several threads."""
+    """A durable, ordered record of accepted events. Its methods may be called from several threads.
+
+    A destination without a cursor has nothing parked and nothing due; to change one raises `LogError` ("… has no
+    cursor"), but for `register` and `forget`. So does every method once the log is closed.
+    """
 
     def append(self, entries: Entries) -> int:
         """Keep events for good and return the position of its first event.
 
-        It is durable when this returns. Raises `LogFull`, and then none of them was kept. An append of nothing finds
-        out whether there is room.
+        It is durable when this returns. Raises `LogFull`, and then none of them was kept; ValueError for keys that are
+        not one of 16 bytes for each event, or none at all. An append of nothing finds out whether there is room.
         """
         ...
 
@@ -243,7 +247,9 @@ class Log(Protocol):
     def settle(self, destination: str, settlement: Settlement) -> list[int]:
         """Keep a settlement, all of it or nothing, and return the ids of the newly parked events.
 
-        Raises `LogFull` when there is no room even for that.
+        Raises `LogFull` when there is no room even for that, and `LogError` for a position that the log never had and
+        for a parked event that is to be renewed and isn't there, at this destination. An id in `unpark` or `bury` that
+        isn't there is done with.
         """
         ...
 
@@ -264,15 +270,21 @@ class Log(Protocol):
         ...
 
     def move(self, destination: str, position: int) -> None:
-        """Set a cursor, also back: what lies behind it is delivered once more. Parked events stay."""
+        """Set a cursor, also back: what lies behind it is delivered once more. Parked events stay.
+
+        Raises `LogError` for a position that the log never had: below 0, or beyond the last one.
+        """
         ...
 
     def forget(self, destination: str) -> None:
-        """Take out a destination: cursor, inputs, parked events and counts, not its dead letters."""
+        """Take out a destination, if there is one: cursor, inputs, parked events and counts, not its dead letters."""
         ...
 
     def due(self, destination: str, now_ms: int, limit: int = 500) -> list[Parked]:
-        """Return the parked events that may be tried now: of each user the first, when its time has come."""
+        """Return the parked events that may be tried now: of each user the first, when its time has come.
+
+        What has been due for longest comes first.
+        """
         ...
 
     def behind(self, destination: str, user: str, limit: int = 100) -> list[Parked]:
@@ -314,14 +326,15 @@ class Log(Protocol):
         ...
 
     def counts(self) -> dict[str, dict[tuple[Outcome, Code | None], int]]:
-        """Return, for each destination, the counts of all settlements."""
+        """Return, for each destination of which anything was counted, the counts of all settlements."""
         ...
 
     def retain(self, *, age_ms: int | None = None, size: int | None = None, now_ms: int, force: bool = False) -> int:
         """Delete the oldest events beyond an age or a size, and return how many.
 
         What a destination still needs stays, unless `force` is given: then it is counted there as dropped
-        (`deleted_unread`). Parked events and dead letters keep what they need themselves.
+        (`deleted_unread`), and the logger `turnout` says so. Parked events and dead letters keep what they need
+        themselves.
         """
         ...
 
@@ -336,8 +349,8 @@ class Log(Protocol):
     def own(self, role: str, lost: Callable[[], None] | None = None) -> AbstractContextManager[None]:
         """Hold a role (`accept`, `deliver`) alone while the context lasts.
 
-        Raises `LogError` when another process has it. `lost` is called when it is taken away, which a log on one
-        machine never does.
+        Raises `LogHeld` when another process has it, which its words name, or this one does already. `lost` is called
+        when it is taken away, which a log on one machine never does.
         """
         ...
 
