@@ -19,7 +19,7 @@ from turnout.answer import retry_after
         (204, Fate.DELIVERED, None),
         (299, Fate.DELIVERED, None),
         (301, Fate.SETUP, "vendor_refused"),
-        (400, Fate.REFUSED, "vendor_refused"),
+        (400, Fate.SPLIT, None),
         (401, Fate.SETUP, "credentials_refused"),
         (403, Fate.SETUP, "credentials_refused"),
         (404, Fate.SETUP, "vendor_refused"),
@@ -28,6 +28,8 @@ from turnout.answer import retry_after
         (407, Fate.SETUP, "credentials_refused"),
         (408, Fate.RETRY, "vendor_unavailable"),
         (413, Fate.SPLIT, None),
+        (418, Fate.REFUSED, "vendor_refused"),
+        (422, Fate.SPLIT, None),
         (425, Fate.RETRY, "vendor_unavailable"),
         (429, Fate.RETRY, "rate_limited"),
         (500, Fate.RETRY, "vendor_unavailable"),
@@ -41,10 +43,13 @@ def test_each_status_has_one_meaning(status: int, fate: Fate, code: str | None) 
     assert {verdict.reason and verdict.reason.code.value for verdict in verdicts} == {code}
 
 
-def test_a_single_item_that_is_too_large_is_refused() -> None:
-    """There is nothing to split."""
-    (verdict,) = read_status(Answer(413), 1)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_single_item_that_is_at_fault_is_refused(status: int) -> None:
+    """There is nothing to split; the words are the vendor's."""
+    (verdict,) = read_status(Answer(status, body=b"no such field"), 1)
     assert verdict.fate is Fate.REFUSED
+    assert verdict.reason is not None
+    assert verdict.reason.message == f"HTTP {status}: no such field"
 
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

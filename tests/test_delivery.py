@@ -114,6 +114,19 @@ def test_a_request_that_is_too_large_is_halved(bench: Any, call: Make) -> None:
     ]
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_one_item_at_fault_takes_no_others_along(bench: Any, call: Make, status: int) -> None:
+    """A vendor that refuses a request and names nobody gets smaller ones, until one item is refused alone."""
+    bench.vendor.script("/v1/p-1/events", [status, status, None])
+    settled = bench.dispatcher().send([call(f"m-{number}") for number in range(3)])
+    assert bench.sent() == [["m-0", "m-1", "m-2"], ["m-0"], ["m-1", "m-2"]]
+    assert outcomes(settled) == [
+        ("m-0", "dead", "vendor_refused", 2),
+        ("m-1", "delivered", None, 2),
+        ("m-2", "delivered", None, 2),
+    ]
+
+
 def test_a_refused_key_stops_its_endpoint_without_asking_again(bench: Any, call: Make) -> None:
     """A 401 blames the settings; no more requests go to that endpoint, the others go on."""
     bench.vendor.fail(401, path="/v1/p-1/*")
@@ -158,7 +171,7 @@ def test_a_users_items_arrive_in_order_across_endpoints(bench: Any, call: Make) 
 
 def test_an_event_of_many_items_is_dead_if_one_of_them_is(bench: Any, call: Make) -> None:
     """Its other items are delivered; the outcome counts them and has the reason of the dead one."""
-    bench.vendor.script("/v1/p-1/events", [None, 400])
+    bench.vendor.script("/v1/p-1/events", [None, 409])
     (row,) = bench.dispatcher().send([call("m-1", copies=4)])
     assert (row.items, row.outcome.value, row.reason.code.value) == (5, "dead", "vendor_refused")
     assert bench.vendor.kept == ["m-1"] * 3
@@ -269,6 +282,26 @@ def test_an_answer_belongs_to_its_items(bench: Any, acme: Any, call: Make) -> No
     ]
     assert settled[1].reason.message == "HTTP 400: bad colour of ***"
     assert bench.sent() == [["m-0", "m-1", "m-2", "m-3"], ["m-2", "m-3"]]
+
+
+def test_a_throttled_user_holds_up_nobody_else(bench: Any, acme: Any, call: Make) -> None:
+    """The others go out at once; then all that waits of the user, in order, in one request."""
+    throttled = Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, "slow down, u-a"), 0.0, own=True)
+    read = by_item(throttled, *[Verdict(Fate.RESEND)] * 3)
+    names = ["a-1", "b-1", "a-2", "b-2", "a-3", "b-3"]
+    settled = bench.dispatcher(reading(acme, read)).send([call(name, userId=f"u-{name[0]}") for name in names])
+    assert bench.sent() == [names[:4], ["b-1", "b-2"], ["b-3"], ["a-1", "a-2", "a-3"]]
+    assert {row.outcome.value for row in settled} == {"delivered"}
+    assert [row.attempts for row in settled] == [2, 2, 2, 2, 1, 1]
+
+
+def test_a_throttled_user_is_given_up_after_the_last_attempt(bench: Any, acme: Any, call: Make) -> None:
+    """What comes behind is tried nonetheless."""
+    throttled = Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, "slow down, u-a"), 0.0, own=True)
+    answers = iter([[throttled, Verdict(Fate.RESEND)], [throttled, Verdict(Fate.RESEND)]])
+    read = reading(acme, lambda answer, count: next(answers, [Verdict(Fate.DELIVERED)] * count))
+    settled = bench.dispatcher(read).send([call("a-1", userId="u-a"), call("a-2", userId="u-a")])
+    assert outcomes(settled) == [("a-1", "dead", "rate_limited", 2), ("a-2", "delivered", None, 3)]
 
 
 def test_resending_the_same_request_for_ever_is_a_retry(bench: Any, acme: Any, call: Make) -> None:

@@ -15,6 +15,8 @@ __all__ = ["Answer", "Fate", "Reader", "Verdict", "read_gateway", "read_status",
 
 _LONGEST_WORDS = 300
 _LONGEST_WAIT = 3600.0
+_HALVED = frozenset({400, 413, 422})
+"""Statuses of a request that was refused whole, perhaps for one of its items."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -77,9 +79,10 @@ _DELIVERED = Verdict(Fate.DELIVERED)
 def read_status(answer: Answer, count: int) -> list[Verdict]:
     """Return the same verdict for each of `count` items, judged by the HTTP status alone.
 
-    2xx is delivered; 413 splits a request of several items; 401, 403 and 407 are a matter of the settings, and so are
-    redirects, 404 and 405 (the address; where the URL holds a part of the item, a 404 refuses the item); 408, 425, 429
-    and 5xx are retried, after `Retry-After` if the answer has it; anything else is refused.
+    2xx is delivered; 400, 413 and 422 split a request of several items, until the one at fault is alone; 401, 403 and
+    407 are a matter of the settings, and so are redirects, 404 and 405 (the address; where the URL holds a part of the
+    item, a 404 refuses the item); 408, 425, 429 and 5xx are retried, after `Retry-After` if the answer has it; anything
+    else is refused.
     """
     return [_verdict(answer, count)] * count
 
@@ -110,7 +113,7 @@ def _verdict(answer: Answer, count: int) -> Verdict:
     status = answer.status
     if 200 <= status < 300:
         return _DELIVERED
-    if status == 413 and count > 1:
+    if status in _HALVED and count > 1:
         return Verdict(Fate.SPLIT)
     if status in (401, 403, 407):
         return Verdict(Fate.SETUP, Reason(Code.CREDENTIALS_REFUSED, answer.words()))

@@ -13,7 +13,7 @@ from turnout.answer import Fate, Verdict
 from turnout.destination import Destination
 from turnout.endpoint import Item
 from turnout.exchange import LONGEST_WAIT, Exchange, again, backoff
-from turnout.packing import Request, waves
+from turnout.packing import Request, pack, waves
 from turnout.plan import Plan, Settled
 from turnout.reasons import Code, Outcome, Reason
 from turnout.sending import Transport
@@ -89,11 +89,13 @@ class _Lane:
         self.exchange = Exchange(name, target, settings["timeout_seconds"], transport)
         self.sender = self.exchange.sender
         self._attempts: int = settings["attempts"]
+        self._plans: Sequence[Plan] = ()
         self._setup: dict[int, Reason] = {}
         self._down = False
 
-    async def deliver(self, plans: Iterable[Plan], states: dict[int, _State]) -> None:
+    async def deliver(self, plans: Sequence[Plan], states: dict[int, _State]) -> None:
         """Send the items of these plans; each item's state says what became of it."""
+        self._plans = plans
         for wave in waves((plan.user, plan.items) for plan in plans):
             lines: dict[int, list[Request]] = {}
             for request in wave:
@@ -101,12 +103,19 @@ class _Lane:
             await asyncio.gather(*(self._line(line, states) for line in lines.values()))
 
     async def _line(self, requests: Sequence[Request], states: dict[int, _State]) -> None:
-        for request in requests:
-            queue = deque([request.items])
-            while queue:
-                queue.extendleft(reversed(list(await self._try(queue.popleft(), states))))
+        """Send requests of one endpoint; users who are throttled alone wait until the others are through."""
+        queue = deque(request.items for request in requests)
+        held = _Held(self._plans)
+        while queue or held.items:
+            if not queue:
+                await asyncio.sleep(held.wait)
+                queue.extend(request.items for request in pack(held.items))
+                held = _Held(self._plans)
+            items = held.without(queue.popleft())
+            if items:
+                queue.extendleft(reversed(list(await self._try(items, states, held))))
 
-    async def _try(self, items: tuple[Item, ...], states: dict[int, _State]) -> Iterator[tuple[Item, ...]]:
+    async def _try(self, items: tuple[Item, ...], states: dict[int, _State], held: _Held) -> Iterator[tuple[Item, ...]]:
         """Send these items once and return what has to be sent next, in order."""
         endpoint = items[0].endpoint
         # Endpoints may have keys of their own: one that was refused says nothing about the others.
@@ -119,7 +128,10 @@ class _Lane:
         for item in items:
             states[id(item)].attempts += 1
         wait = self._judge(items, verdicts, states)
-        if wait > 0:
+        retried = [item for item, verdict in zip(items, verdicts, strict=True) if verdict.fate is Fate.RETRY]
+        if retried and all(verdict.own for verdict in verdicts if verdict.fate is Fate.RETRY):
+            held.hold(retried, wait)
+        elif wait > 0:
             await asyncio.sleep(wait)
         left = tuple(item for item, verdict in zip(items, verdicts, strict=True) if _open(item, verdict, states))
         return again(left, split=any(verdict.fate is Fate.SPLIT for verdict in verdicts))
@@ -143,6 +155,30 @@ class _Lane:
             if verdict.fate is Fate.SETUP and state.reason:
                 self._setup[id(item.endpoint)] = state.reason
         return wait
+
+
+class _Held:
+    """Items of users who have to wait, in their order, and for how many seconds."""
+
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        self.items: list[Item] = []
+        self.wait = 0.0
+        self._plans = plans
+        self._users: dict[int, str] = {}
+        self._waiting: set[str] = set()
+
+    def hold(self, items: Iterable[Item], wait: float) -> None:
+        """Let the users of these items wait."""
+        self._users = self._users or {id(item): plan.user for plan in self._plans for item in plan.items}
+        self._waiting.update(self._users[id(item)] for item in items)
+        self.wait = max(self.wait, wait)
+
+    def without(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        """Return the items that may go; keep those that have to wait."""
+        if not self._waiting:
+            return items
+        self.items += [item for item in items if self._users[id(item)] in self._waiting]
+        return tuple(item for item in items if self._users[id(item)] not in self._waiting)
 
 
 def _open(item: Item, verdict: Verdict, states: dict[int, _State]) -> bool:

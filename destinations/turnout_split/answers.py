@@ -59,7 +59,7 @@ def read_keys(answer: Answer, count: int) -> list[Verdict]:
 def _read_admin(answer: Answer, count: int) -> list[Verdict]:
     if answer.status in (401, 403):
         return [_setup(answer, "Split refused the API key for segments, which is no SDK API key")] * count
-    if answer.status == 404:  # the segment is part of the address
+    if answer.status in (400, 404, 422):  # the segment, a part of the address, or full for each of the keys
         return [Verdict(Fate.REFUSED, Reason(Code.VENDOR_REFUSED, answer.words()))] * count
     verdicts = _judged(answer, count)
     if answer.status == 429:
