@@ -68,6 +68,16 @@ def test_routes_with_parameters(shop: Shop) -> None:
     assert shop.check("delete", "/things/cup").body == "DELETE cup"
 
 
+@pytest.mark.parametrize(("sent", "read"), [("a%2Fb", "a/b"), ("b%20%C3%BC", "b ü"), ("%257B", "%7B"), ("a+b", "a+b")])
+def test_a_part_of_a_path_is_decoded_for_itself(shop: Shop, sent: str, read: str) -> None:
+    """So a slash in an item's field reaches the simulator as it reaches a vendor, in process and over TCP."""
+    assert shop.check("GET", f"/things/{sent}").body == f"GET {read}"
+    assert in_process(shop, "GET", f"/things/{sent}").text == f"GET {read}"
+    with shop.serve() as url:
+        assert httpx.get(f"{url}/things/{sent}", trust_env=False).text == f"GET {read}"
+    assert {entry.path for entry in shop.ledger} == {f"/things/{read}"}
+
+
 def test_unknown_path_and_method(shop: Shop) -> None:
     """A path that no route has is 404; a known one with another method is 405 and says what is allowed."""
     assert shop.check("GET", "/nothing").status == 404

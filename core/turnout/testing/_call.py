@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
@@ -48,6 +48,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     client: str = "127.0.0.1"
     params: dict[str, str] = {}
+    segments: tuple[str, ...] = ()
+    """The parts of the path, each decoded for itself: one may hold a slash."""
 
     @property
     def host(self) -> str:
@@ -138,8 +140,17 @@ def new_call(
 ) -> Call:
     """Return the call for a request target such as `/identify?api_key=k`."""
     path, _, query = target.partition("?")
+    segments = tuple(map(unquote, path.split("/")))
     lowered = {name.lower(): value for name, value in (headers or {}).items()}
-    return Call(method=method.upper(), path=path, query=query, headers=lowered, body=body, client=client)
+    return Call(
+        method=method.upper(),
+        path="/".join(segments),
+        query=query,
+        headers=lowered,
+        body=body,
+        client=client,
+        segments=segments,
+    )
 
 
 def loads(data: bytes | str) -> Any:

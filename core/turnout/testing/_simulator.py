@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -193,7 +194,7 @@ class Simulator:
             return Answer(413, self.fault_body(413, call))
         allowed: list[str] = []
         for methods, parts, handler in self._table:
-            params = _match(parts, call.path)
+            params = _match(parts, call.segments)
             if params is not None and call.method in methods:
                 return handler(msgspec.structs.replace(call, params=params))
             allowed += methods if params is not None else []
@@ -244,8 +245,7 @@ def _route(pattern: str, handler: Handler) -> tuple[list[str], list[str], Handle
     return methods.split("|"), path.split("/"), handler
 
 
-def _match(parts: list[str], path: str) -> dict[str, str] | None:
-    given = path.split("/")
+def _match(parts: list[str], given: Sequence[str]) -> dict[str, str] | None:
     if len(given) != len(parts):
         return None
     params = {part[1:-1]: value for part, value in zip(parts, given, strict=True) if part[:1] == "{"}
@@ -267,7 +267,8 @@ def _call_of(scope: Message, body: bytes) -> Call:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope.get("query_string", b"").decode("latin-1")
     client = (scope.get("client") or ("127.0.0.1", 0))[0]
-    call = new_call(scope["method"], "", headers, body, client)
+    path = scope.get("raw_path") or quote(scope["path"]).encode()
+    call = new_call(scope["method"], path.decode("latin-1"), headers, body, client)
     return msgspec.structs.replace(call, path=scope["path"], query=query)
 
 
