@@ -68,7 +68,7 @@ def test_the_page_of_amplitude() -> None:
     assert "| `context.os.name` | `os_name` | As it is. | AMP-CTX-03 |" in page
     keys = "| Basic `api_key`, `secret_key` | `endpoint` in the URL |"
     assert f"{keys} 100 items, 1,000,000 bytes | none | User deletion" in page
-    assert "| `deletions` | By the status alone: 2xx is delivered;" in page
+    assert "| `deletions` | Judge users that are to be deleted together:" in page
     assert "becomes POST `https://amplitude.com/api/2/deletions/users`:" in page
 
 

@@ -237,7 +237,7 @@ def test_other_answers_that_no_event_can_be_blamed_for(status: int) -> None:
     assert {one.fate.value for one in read_batch(Answer(status), 2)} == {"setup"}
 
 
-@pytest.mark.parametrize("status", [402, 409, 422])
+@pytest.mark.parametrize("status", [402, 409, 418])
 def test_any_other_refusal_is_final(status: int) -> None:
     """It is not tried again."""
     assert {one.fate.value for one in read_batch(Answer(status), 2)} == {"refused"}
