@@ -116,7 +116,8 @@ class DeliverSettings(Section):
         "How many events a lane takes at a time to pack them into requests.", default=1000, minimum=1, maximum=100_000
     )
     events_in_flight = integer(
-        "How many events of one destination are read ahead of what is settled; each takes about 10 KB of memory.",
+        "How many events of one destination are read ahead of what is settled; each takes about 5 KB of memory and "
+        "twice its own size.",
         default=2000,
         minimum=1,
         maximum=1_000_000,
