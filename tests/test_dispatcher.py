@@ -155,6 +155,20 @@ def test_one_event_alone_is_no_list_of_events(
         assert [receipt.message_id for receipt in dispatcher.accept([event])] == ["m-1"]
 
 
+@pytest.mark.parametrize("form", [dict, json.dumps, lambda event: json.dumps(event).encode()])
+def test_a_receipt_names_what_was_refused(
+    bench: Any, call: Make, tmp_path: Path, form: Callable[[dict[str, Any]], Any]
+) -> None:
+    """As an outcome does: by the message id of the event, whatever else is wrong with it, and however it is given."""
+    dispatcher = bench.dispatcher(log=LogSettings.configure({"path": str(tmp_path / "turnout.log")}))
+    bad = [{**call("m-1"), "userId": True}, {**call("m-2"), "context": 3}]
+    bad.append({"batch": [{**call("m-3"), "type": "nap"}, call("m-4")]})
+    with dispatcher:
+        receipts = dispatcher.accept([*map(form, bad), form({"type": "track"}), call("m-5", price=float("nan"))])
+    assert [receipt.message_id for receipt in receipts] == ["m-1", "m-2", "m-3", "m-4", None, "m-5"]
+    assert [receipt.accepted for receipt in receipts] == [False, False, False, True, False, False]
+
+
 def test_a_dispatcher_takes_destinations_alone(bench: Any) -> None:
     """Not their names, nor their classes."""
     for wrong in ("amplitude", Destination):

@@ -19,6 +19,7 @@ import msgspec
 
 from turnout._json import compact
 from turnout._times import iso
+from turnout.body import told_message_id
 from turnout.dedupe import Seen, key_of
 from turnout.errors import Refusal
 from turnout.event import Event
@@ -44,6 +45,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """What became of one event at acceptance: it is in the log, it was there already, or it can't be accepted."""
 
     message_id: str | None
+    """Its message id; of one that was refused, as far as it can be read."""
     position: int | None = None
     """Its position in the log; None for a copy or one that was refused."""
     duplicate: bool = False
@@ -285,7 +287,8 @@ def _receipts(events: Sequence[Event | Refusal], positions: Sequence[int | None]
     receipts = []
     for event in events:
         if isinstance(event, Refusal):
-            receipts.append(Receipt(None, reason=event.reason))
+            told = None if event.source is None else told_message_id(event.source, lambda _: None)
+            receipts.append(Receipt(told, reason=event.reason))
         else:
             position = next(found)
             receipts.append(Receipt(event.message_id, position, position is None))

@@ -354,7 +354,7 @@ class Dispatcher:
             else:
                 yield self.normaliser.event(body)
         except Refusal as refusal:
-            refusal.source = refusal.source or encoded(body)
+            refusal.source = refusal.source or (body if isinstance(body, Mapping) else encoded(body))
             yield refusal
 
     def refused(self, refusal: Refusal, place: str = "") -> list[Plan]:

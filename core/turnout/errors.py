@@ -14,7 +14,8 @@ A message says what is wrong, where, and what to do next. It never holds the val
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from turnout.reasons import Code, Reason
 
@@ -79,10 +80,10 @@ class Refusal(_Reasoned):
     """This event can't be accepted, or the vendor would refuse what it maps to (outcome `invalid`).
 
     `path` is the JSON Pointer of the value at fault, for example `/properties/products/0/price`. `source` is the
-    JSON text of the event, where it was one of a batch.
+    event, where it is at hand: its JSON text, or the mapping that it came as.
     """
 
-    source: bytes | None = None
+    source: bytes | Mapping[str, Any] | None = None
 
 
 class Drop(_Reasoned):
