@@ -175,7 +175,7 @@ def test_delivery_that_may_succeed_later_stops_a_pull(bench: Any) -> None:
     saved: list[Any] = []
     outcomes: list[str] = []
     sink = Delivering(bench.dispatcher(), lambda settled, plan: outcomes.append(settled.outcome.value))
-    bench.vendor.script("/v1/p-1/events", [200, 400])
+    bench.vendor.script("/v1/p-1/events", [200, 400, 400, 400])  # both together, then each alone
     pull(steps(), sink, {"steps": 2}, save=saved.append)
     assert outcomes == ["delivered", "delivered", "dead", "dead"]
     assert saved == [{"step": 1}, {"step": 2}]
