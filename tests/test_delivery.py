@@ -127,6 +127,19 @@ def test_one_item_at_fault_takes_no_others_along(bench: Any, call: Make, status:
     ]
 
 
+def test_smaller_requests_take_none_of_the_attempts(bench: Any, call: Make) -> None:
+    """Whose request was halved before may be tried again as often as anybody."""
+    bench.vendor.script("/v1/p-1/events", [400, 400, {"status": 503, "headers": AGAIN}, None])
+    settled = bench.dispatcher().send([call(f"m-{number}") for number in range(4)])
+    assert bench.sent() == [["m-0", "m-1", "m-2"], ["m-0"], ["m-1", "m-2"], ["m-1", "m-2"], ["m-3"]]
+    assert outcomes(settled) == [
+        ("m-0", "dead", "vendor_refused", 2),
+        ("m-1", "delivered", None, 3),
+        ("m-2", "delivered", None, 3),
+        ("m-3", "delivered", None, 1),
+    ]
+
+
 def test_a_refused_key_stops_its_endpoint_without_asking_again(bench: Any, call: Make) -> None:
     """A 401 blames the settings; no more requests go to that endpoint, the others go on."""
     bench.vendor.fail(401, path="/v1/p-1/*")

@@ -23,9 +23,14 @@ __all__ = ["Deliverer"]
 
 
 class _State(msgspec.Struct):
-    """How far one item has come: attempts, and why it was given up (None: it was delivered or is on its way)."""
+    """How far one item has come: attempts, and why it was given up (None: it was delivered or is on its way).
+
+    Of its attempts, `retries` are those after which it had to wait: halving a request takes many more, and none of
+    those that an item may have.
+    """
 
     attempts: int = 0
+    retries: int = 0
     reason: Reason | None = None
 
 
@@ -145,8 +150,9 @@ class _Lane:
             if verdict.fate in (Fate.REFUSED, Fate.SETUP):
                 state.reason = verdict.reason
             elif verdict.fate is Fate.RETRY:
-                asked = backoff(state.attempts) if verdict.wait is None else verdict.wait
-                if state.attempts >= limit or asked > LONGEST_WAIT:
+                state.retries += 1
+                asked = backoff(state.retries) if verdict.wait is None else verdict.wait
+                if state.retries >= limit or asked > LONGEST_WAIT:
                     state.reason = verdict.reason
                     unreached = verdict.reason and verdict.reason.code in (Code.UNREACHABLE, Code.TIMED_OUT)
                     self._down = self._down or bool(unreached)
