@@ -552,6 +552,56 @@ def test_while_the_vendor_asks_for_a_pause_nobody_looks_for_what_is_due(
     log.close()
 
 
+def test_whose_time_comes_while_another_waits_for_its_answer_is_not_slept_over(
+    bench: Any, acme: Any, call: Make, log: Log
+) -> None:
+    """However seldom new events are looked for, and although one that was due before is still on its way."""
+    given = {"lanes": 2, "poll_seconds": 1000.0, "grace_seconds": 0.0, "timeout_seconds": 60.0}
+    fates = {"a-0": [LATER], "b-0": [Verdict(Fate.RETRY, wait=0.5, own=True)]}
+    dispatcher, script = scripted(bench, acme, fates, **given)
+
+    async def vendor(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        if b'"a-0"' in message["body"] and "a-0" in script.seen:
+            await asyncio.Event().wait()  # its second answer never comes
+
+        async def whole() -> Any:
+            return message
+
+        await script(scope, whole, send)
+
+    dispatcher.transport = httpx.ASGITransport(app=vendor)
+    other = next(name for name in "bcdefghijklmnopqrstuvwxyz" if hash(name) % 2 != hash("a") % 2)
+    accept(dispatcher, log, [call("a-0", userId="a"), call("b-0", userId=other)])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log):
+            await until(lambda: "b-0" in script.taken)
+
+    asyncio.run(main())
+    assert script.taken == ["b-0"]
+
+
+def test_what_is_parked_asks_a_vendor_of_whom_nobody_else_wants_anything(
+    bench: Any, acme: Any, call: Make, log: Log
+) -> None:
+    """When all that was on its way is given up, nothing but a parked event finds out that the vendor answers again."""
+    gone = Verdict(Fate.RETRY, wait=0.0)
+    fates = {"a-0": [Verdict(Fate.RETRY, wait=0.2, own=True)], "b-0": [gone] * 5}
+    dispatcher, script = scripted(bench, acme, fates, min_attempts=5, lanes=1)
+    accept(dispatcher, log, [call("a-0", userId="a")])
+
+    async def main() -> None:
+        async with delivering(dispatcher, log) as delivery:
+            await until(lambda: log.parked("acme") == 1)
+            await asyncio.to_thread(accept, dispatcher, log, [call("b-0", userId="b")])
+            await until(delivery.empty)
+
+    asyncio.run(main())
+    assert script.taken == ["a-0"]
+    assert dead(log) == [("b-0", "vendor_refused")]
+
+
 def test_a_user_is_let_go_only_when_nothing_waits(bench: Any, acme: Any, call: Make, tmp_path: Path) -> None:
     """An event that is parked while the log is asked about its user stays in front of later ones."""
 

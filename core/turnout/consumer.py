@@ -36,6 +36,8 @@ __all__ = ["Consumer"]
 _logger = logging.getLogger("turnout")
 _PLANNED, _DONE, _DEAD, _RETRYING = Outcome.PLANNED, Outcome.DELIVERED, Outcome.DEAD, Outcome.RETRYING
 _FULL_WAIT = 2.0
+_LOOK_AGAIN = 1.0
+"""Seconds after which it is looked again for what is due, while something that was due before is on its way."""
 _LOST = Reason(
     Code.BAD_REQUEST, "The log is damaged where the items of this event waited. Replay it: it is mapped once more."
 )
@@ -163,10 +165,12 @@ class Consumer:
         """Wait for something to do: a lane that has finished, a parked event that is due, new events."""
         idle = float(self.settings.poll_seconds if self._has_room() else 1.0)
         due = await asyncio.to_thread(self.log.next_due, self.name) if self.held else None
-        left = (due - self.clock()) / 1000 if due is not None else 0.0
-        wait = max(0.005, min(idle, left)) if left > 0 else idle  # what is due by now waits for lanes or the breaker
+        if due is not None:
+            left = (due - self.clock()) / 1000
+            # What is due by now waits for lanes or the breaker, mostly; but others' time may come meanwhile.
+            idle = max(0.005, min(idle, left)) if left > 0 else min(idle, _LOOK_AGAIN)
         try:
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(idle):
                 await self._changed.wait()
         except TimeoutError:
             pass
@@ -357,7 +361,7 @@ class Consumer:
             if self._overflowing:
                 self._letters = await asyncio.to_thread(self.log.count_dead, DeadQuery(destination=self.name))
             self.held |= await asyncio.to_thread(self.log.waiting_users, self.name)
-        if not self.held or self.breaker.open:
+        if not self.held or (self.breaker.open and self._busy()):
             return False
         heads = await asyncio.to_thread(self.log.due, self.name, self.clock())
         woken = [head.user for head in heads if not self._retrying[head.user]]
@@ -366,6 +370,10 @@ class Consumer:
             self._retrying[user] += len(queue)
             self._spread(list(self._restored(queue)))
         return bool(woken)
+
+    def _busy(self) -> bool:
+        """Return whether a lane has something to send; with none, nobody finds out that a vendor answers again."""
+        return self.sending > 0 or any(lane.queue for lane in self._lanes)
 
     def _restored(self, queue: Sequence[Parked]) -> Iterator[Work]:
         for entry in queue:
