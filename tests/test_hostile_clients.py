@@ -327,6 +327,29 @@ def test_connections_beyond_the_limit_get_503(tmp_path: Path) -> None:
         assert one.post("/v1/track", track(1)).status_code == 200
 
 
+def test_a_connection_that_found_room_keeps_it(tmp_path: Path) -> None:
+    """It was one too many once; who comes after it is one too many now."""
+    gateway = {"max_connections": 2, "head_seconds": 3600.0}
+    with served(configured(tmp_path, gateway=gateway), "--no-deliver") as one, ExitStack() as stack:
+
+        def client() -> socket.socket:
+            made = stack.enter_context(socket.create_connection(one.address))
+            made.settimeout(LIMIT)
+            return made
+
+        first, _, third = client(), client(), client()
+        reached(lambda: open_connections(one) == 3, "three connections")
+        first.close()
+        reached(lambda: open_connections(one) == 2, "the end of the first")
+        third.sendall(whole(EVENT, "/v1/track"))
+        assert read(third) == 200
+        fourth = client()
+        reached(lambda: open_connections(one) == 3, "another one")
+        for each, status in ((third, 200), (fourth, 503)):
+            each.sendall(whole(EVENT, "/v1/track"))
+            assert read(each) == status
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [

@@ -120,7 +120,8 @@ def limited(settings: Config, tally: Tally, crowded: Any) -> type[HttpToolsProto
             self._late.cancel()
             if len(self.pipeline) >= _QUEUED:
                 self._cut()
-            if self._beyond and len(self.connections) > connections:
+            self._beyond = self._beyond and len(self.connections) > connections
+            if self._beyond:
                 self.app = crowded  # it closes the connection
             if not self.transport.is_closing():
                 super().on_headers_complete()
