@@ -181,6 +181,18 @@ def test_a_form_of_an_items_fields_needs_an_object() -> None:
         bound(form_body(ITEM)).item("word")
 
 
+def test_no_item_has_a_field_that_stands_beside_those_of_its_form() -> None:
+    """A vendor would take one of the two, nobody knows which: perhaps not our key. One for the URL is not in it."""
+    body = form_body(ITEM, {"token": "t-1", "version": 2})
+    for name in ("token", "version"):
+        with pytest.raises(PluginError, match=rf"endpoint 'events' has the field '{name}', which stands beside it"):
+            bound(body).item({"by": "u-1", name: "word"})
+    endpoint = bound(body, "https://acme.example/{item.version}")
+    shown = request(endpoint, {"by": "u-1", "version": 3}).to_dict()
+    assert shown["url"] == "https://acme.example/3"
+    assert shown["body"] == {"token": "t-1", "version": 2, "by": "u-1"}
+
+
 @pytest.mark.parametrize("body", [form_body(ITEMS), form_body(ITEM["a"]), form_body(ITEM, {"b": ITEM})])
 def test_a_form_that_can_not_be_is_refused_with_what_can(body: Any) -> None:
     """A list has no fields either, nor has a part of an item; and the items stand in one place."""

@@ -11,7 +11,7 @@ import msgspec
 from turnout._json import encode
 from turnout.errors import PluginError
 
-__all__ = ["check_fields", "filled", "picked", "url_fields"]
+__all__ = ["check_fields", "check_form", "filled", "picked", "url_fields"]
 
 _FIELD = re.compile(r"\{item\.(\w+)\}")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -51,6 +51,18 @@ def check_fields(data: bytes, in_url: Iterable[str], in_body: str, endpoint: str
     for name in in_url:
         if not _is_part(fields.get(name)):
             raise _lacking(endpoint, name, "a part of the URL: a whole number, or a text other than '', '.' and '..'")
+
+
+def check_form(data: bytes, beside: Collection[str], endpoint: str) -> None:
+    """Raise `PluginError` unless the fields of the item can be those of a form that has other fields `beside` them."""
+    if data[:1] != b"{":
+        raise PluginError(f"An item of the endpoint '{endpoint}' must be an object: its fields are those of the form.")
+    twice = sorted(_fields(data).keys() & beside) if beside else ()
+    if twice:
+        message = (
+            f"An item of the endpoint '{endpoint}' has the field '{twice[0]}', which stands beside it in the form."
+        )
+        raise PluginError(f"{message} Let the rule leave it out, or the endpoint.")
 
 
 def _lacking(endpoint: str, field: str, what: str) -> PluginError:

@@ -11,11 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from turnout._itemfields import check_fields, filled, url_fields
+from turnout._itemfields import check_fields, check_form, filled, url_fields
 from turnout._json import dumps, encode
 from turnout.answer import Reader, read_status
 from turnout.envelope import Body, Placeholder, fill, value_of
-from turnout.errors import ConfigError, PluginError, Refusal
+from turnout.errors import ConfigError, Refusal
 from turnout.reasons import Code
 from turnout.settings import Config
 
@@ -220,7 +220,7 @@ class BoundEndpoint(Endpoint):
         infinity, which JSON lacks, become null: to look for them here would cost as much as encoding, so the contract
         suite looks for them.
         Raises `Refusal` when the item is larger than one may be, or alone larger than a request, and `PluginError` when
-        it has not the fields that the endpoint takes out of it for URL or body.
+        it has not the fields that the endpoint takes out of it for URL or body, or its own can't be those of a form.
         """
         try:
             data = dumps(value)
@@ -235,10 +235,8 @@ class BoundEndpoint(Endpoint):
     def _check(self, data: bytes) -> None:
         if self._in_url or self._in_body:
             check_fields(data, self._in_url, self._in_body, self.name)
-        if self.envelope.flat and data[:1] != b"{":
-            raise PluginError(
-                f"An item of the endpoint '{self.name}' must be an object: its fields are those of the form."
-            )
+        if self.envelope.flat:
+            check_form(data, self.envelope.beside.difference(self._in_url), self.name)
         if len(data) <= self.roomy:
             return
         most, size = self.batch.item_bytes, len(self.envelope.join([data]))

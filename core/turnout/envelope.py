@@ -99,6 +99,8 @@ class BoundBody(msgspec.Struct, frozen=True):
     """The fields of an item that do not stand in the body."""
     flat: bool = False
     """The fields of the item are fields of the form."""
+    beside: frozenset[str] = frozenset()
+    """The fields of such a form that are not the item's."""
 
     @property
     def verbatim(self) -> bool:
@@ -179,7 +181,7 @@ def form_body(template: Mapping[str, Any] | Placeholder, beside: Mapping[str, An
     """Return a form envelope, each field URL-encoded as UTF-8.
 
     `form_body(ITEM)` makes the fields of the item fields of the form: texts as they are, null left out, anything else
-    as JSON. `beside` has more fields of such a form: `form_body(ITEM, {"token": setting("token")})`.
+    as JSON. `beside` has more fields of such a form, which no item may have: `form_body(ITEM, {"k": setting("token")})`.
     In `form_body({"events": ITEMS})` the items stand in one field, as JSON: one object, or the list of several (with
     `ITEM` always one). Its other fields that are not text are JSON as well.
     """
@@ -280,6 +282,7 @@ def _bind_flat(beside: Mapping[str, Any], place: Placeholder, config: Config) ->
         bare=True,
         single=True,
         flat=True,
+        beside=frozenset(beside),
         json_fields=frozenset(decoded),
     )
 
