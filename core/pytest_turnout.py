@@ -7,7 +7,8 @@ A case is a JSON or YAML file in a folder `cases/<destination>/`, or anywhere be
 `events` holds several; `destination` names another plugin than the folder does; `now` is the time that the clock
 shows (default 2026-01-01T00:00:00Z). The plan is compared with `__snapshots__/<name>.json` beside it, as it is by
 `turnout check`. To write or renew snapshots: `pytest --snapshot-update`, or `turnout check --update`; a snapshot
-without a case fails the collection of its folder. A run with cases that fails or stops early deletes no other one.
+without a case fails the collection of its folder. A run with cases that fails, stops early or ignores files deletes no
+other one.
 
 The case of a source lies in `cases/<source>/` and has a `payload`; its snapshot holds the events that are read of it.
 
@@ -28,7 +29,7 @@ import pytest
 __all__: list[str] = []
 
 _SEEN = pytest.StashKey[dict[Path, list[Path]]]()
-_CASES = pytest.StashKey[bool]()
+_CASES = pytest.StashKey[set[Path]]()
 _CASE = "turnout_case"
 """The property of a report that says which case passed; with pytest-xdist it comes from a worker so."""
 
@@ -48,15 +49,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """Let syrupy delete nothing after a run that failed, or ran nothing: what had no turn would count as unused."""
+    """Let syrupy delete nothing after a run that failed, or left out cases: what had no turn would count as unused."""
     option = session.config.option
     shared = getattr(option, "dist", "no") != "no"  # with pytest-xdist only the workers see cases
-    mine = shared or session.config.stash.get(_CASES, False)
+    cases = session.config.stash.get(_CASES, set())
     whole = exitstatus == pytest.ExitCode.OK and not (option.collectonly or option.setuponly or option.setupplan)
-    if mine and not whole and getattr(option, "update_snapshots", False):
+    whole = whole and _complete(session.config, cases)
+    if (shared or cases) and not whole and getattr(option, "update_snapshots", False):
         option.update_snapshots = False
         option.disable_unused_snapshots = True
     return (yield)
+
+
+def _complete(config: pytest.Config, cases: set[Path]) -> bool:
+    """Return whether these are all the cases of their folders; syrupy doesn't hear of one that `--ignore` hides.
+
+    Of single files that are asked for by name it does.
+    """
+    from turnout._casefiles import is_case
+
+    named = {(config.invocation_params.dir / arg.partition("::")[0]).parent for arg in config.args}
+    folders = {case.parent for case in cases} - named
+    return all(one in cases for folder in folders for one in folder.iterdir() if is_case(one))
 
 
 def _wanted(config: pytest.Config) -> bool:
@@ -107,7 +121,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from turnout._casefiles import is_case, is_snapshot
 
     if is_case(file_path):
-        parent.config.stash[_CASES] = True
+        parent.config.stash.setdefault(_CASES, set()).add(file_path)
         return CaseFile.from_parent(parent, path=file_path)
     if is_snapshot(file_path):
         return SnapshotFile.from_parent(parent, path=file_path)

@@ -103,6 +103,17 @@ def test_a_run_that_fails_deletes_no_snapshot(
     assert result.ret != 0 or args[:1] in (["--collect-only"], ["--setup-plan"])
 
 
+@pytest.mark.parametrize("args", [["--ignore"], ["-n", "2", "--ignore"], ["cases/amplitude", "--ignore"]], ids=" ".join)
+def test_a_case_that_is_ignored_keeps_its_snapshot(pytester: pytest.Pytester, cases: Path, args: list[str]) -> None:
+    """It is there, though pytest doesn't see it; one whose case is gone goes."""
+    for name in ("hidden.json", "seen.json", "gone.json"):
+        write(cases, name)
+    run(pytester, "--snapshot-update").assert_outcomes(passed=3)
+    (cases / "gone.json").unlink()
+    pytester.runpytest_subprocess(*args, "cases/amplitude/hidden.json", "--snapshot-update").assert_outcomes(passed=1)
+    assert sorted(one.name for one in (cases / "__snapshots__").iterdir()) == ["hidden.json", "seen.json"]
+
+
 def test_workers_that_fail_delete_no_snapshot(pytester: pytest.Pytester, cases: Path) -> None:
     """The same with pytest-xdist, whose first process sees no case."""
     write(cases, "kept.json")
