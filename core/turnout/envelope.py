@@ -181,7 +181,8 @@ def form_body(template: Mapping[str, Any] | Placeholder, beside: Mapping[str, An
     """Return a form envelope, each field URL-encoded as UTF-8.
 
     `form_body(ITEM)` makes the fields of the item fields of the form: texts as they are, null left out, anything else
-    as JSON. `beside` has more fields of such a form, which no item may have: `form_body(ITEM, {"k": setting("token")})`.
+    as JSON. `beside` has more fields of such a form, and no item may have one of them:
+    `form_body(ITEM, {"token": setting("token")})`.
     In `form_body({"events": ITEMS})` the items stand in one field, as JSON: one object, or the list of several (with
     `ITEM` always one). Its other fields that are not text are JSON as well.
     """
