@@ -56,8 +56,8 @@ PARKED = """SELECT id, user, position, message_id, due_ms, attempts, active_ms, 
 _LETTER = "id, destination, position, message_id, user, outcome, reason, attempts, at_ms, event, items, version"
 _DEAD = f"SELECT {_LETTER} FROM dead WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
 _HEADS = """SELECT first, count FROM batches WHERE first >=
-    coalesce((SELECT first FROM batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1), 0) AND first + count > ?1
-    ORDER BY first LIMIT ?2"""
+    coalesce((SELECT first FROM batches WHERE first <= ? ORDER BY first DESC LIMIT 1), 0) AND first + count > ?
+    ORDER BY first LIMIT ?"""
 _NEXT = "SELECT first FROM batches WHERE first >= ? ORDER BY first LIMIT 1"
 
 _pack = msgspec.msgpack.encode
@@ -117,7 +117,7 @@ class Rows:
         """Return the first position and the count of rows, from the one that holds the position `following`."""
         for at_most in (limit, 1):
             with suppress(Damaged):
-                return self._select(_HEADS, following, at_most)
+                return self._select(_HEADS, following, following, at_most)
         # The page that leads to this row is damaged, and its neighbours are lost with it.
         hole = self._hole
         if following not in hole:
