@@ -65,6 +65,8 @@ def test_encoded_gives_the_bytes_of_a_text() -> None:
         (b"{", None),
         (b"\xff", None),
         ({"messageId": "m-3"}, "m-3"),
+        ({"messageId": 10**20}, "1" + "0" * 20),
+        ({"messageId": 10**5000}, None),
         ({}, None),
     ],
 )

@@ -169,6 +169,16 @@ def test_a_receipt_names_what_was_refused(
     assert [receipt.accepted for receipt in receipts] == [False, False, False, True, False, False]
 
 
+def test_an_id_that_can_not_be_written_takes_no_other_receipt_along(bench: Any, call: Make, tmp_path: Path) -> None:
+    """What was given with it is kept, and its sender is told so."""
+    dispatcher = bench.dispatcher(log=LogSettings.configure({"path": str(tmp_path / "turnout.log")}))
+    odd = call("m-1") | {"messageId": 10**5000}
+    with dispatcher:
+        receipts = dispatcher.accept([odd, call("m-2")])
+    assert [(receipt.message_id, receipt.accepted) for receipt in receipts] == [(None, False), ("m-2", True)]
+    assert outcome(dispatcher.plan(odd)) == ("invalid", "number_out_of_range")
+
+
 def test_a_dispatcher_takes_destinations_alone(bench: Any) -> None:
     """Not their names, nor their classes."""
     for wrong in ("amplitude", Destination):

@@ -14,6 +14,10 @@ from turnout.normalise import EventLike
 __all__ = ["EventLike", "encoded", "hashed", "is_batch", "told_message_id"]
 
 
+_LONGEST_NUMBER = 2_000
+"""Bits of a number that is an id: of one much longer Python makes no text, but an error."""
+
+
 class _Keys(msgspec.Struct):
     """The two keys that tell a batch body from an event."""
 
@@ -62,7 +66,7 @@ def told_message_id(source: EventLike, new_id: Callable[[bytes], str | None]) ->
     if not isinstance(told, Mapping):
         return None
     own = told.get("messageId")
-    if isinstance(own, int) and not isinstance(own, bool):
+    if isinstance(own, int) and not isinstance(own, bool) and own.bit_length() < _LONGEST_NUMBER:
         return str(own)
     if isinstance(own, str) and own:
         return own
