@@ -112,23 +112,28 @@ def _named(told: Mapping[str, Any], count: int) -> dict[int, str]:
 def _throttled(answer: Answer, count: int, pause: float) -> list[Verdict]:
     """Return the verdicts of a 429: those that it names wait, the others go out again at once.
 
-    Ids without the indexes of their events split the request, until what is left is theirs alone. One whose daily
-    quota is used up waits long, unless others are named beside it that need not.
+    Fewer ids than events, without the indexes of their events, split the request, until what is left is theirs alone.
+    One whose daily quota is used up waits long, unless others are named beside it that need not.
     """
     body = answer.json()
     told = body if isinstance(body, Mapping) else {}
     named = set(_indexes(told.get("throttled_events"), count))
-    ids = any(told.get(key) for key in (*_THROTTLED, *_QUOTAS))
-    if ids and not named and count > 1:
+    ids = max(_number(told.get(key)) for key in (*_THROTTLED, *_QUOTAS))
+    if 0 < ids < count and not named:
         return [Verdict(Fate.SPLIT)] * count
     wait = retry_after(answer)
     if wait is None:
         used_up = any(told.get(key) for key in _QUOTAS) and not any(told.get(key) for key in _THROTTLED)
         wait = _QUOTA_PAUSE if used_up else pause
-    later = Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, answer.words()), wait, own=bool(named or ids))
+    later = Verdict(Fate.RETRY, Reason(Code.RATE_LIMITED, answer.words()), wait, own=bool(named) or ids > 0)
     if not named:
         return [later] * count
     return [later if index in named else Verdict(Fate.RESEND) for index in range(count)]
+
+
+def _number(ids: object) -> int:
+    """Return how many ids an answer names: with a figure for each, or in a list."""
+    return len(ids) if isinstance(ids, Mapping | list) else 0
 
 
 def _indexes(value: object, count: int) -> Iterable[int]:
