@@ -632,7 +632,7 @@ def test_a_throttled_user_holds_up_nobody_else(read: Any, seconds: float) -> Non
 @pytest.mark.parametrize("key", ["throttled_users", "throttled_devices", "exceeded_daily_quota_users"])
 @pytest.mark.parametrize("ids", [{"u-7": 31, "u-8": 32}, ["u-7", "u-8"]])
 def test_when_as_many_are_throttled_as_there_are_items_nothing_goes_out_at_once(key: str, ids: Any) -> None:
-    """Halving the request would tell nothing new, and ask a vendor that has had enough for each of them. AMP-HTTP-12."""
+    """Halves would tell nothing new, and ask a vendor that has had enough for each of them. AMP-HTTP-12."""
     waits = ("retry", 3600.0 if "quota" in key else 15.0, True)
     assert judged({key: ids}, 2, read_form) == [waits] * 2
     assert judged({key: ids}, 3, read_form) == [HALVES] * 3
