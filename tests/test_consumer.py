@@ -356,6 +356,15 @@ def test_bad_tls_pauses_and_burns_nothing(bench: Any, call: Make, log: Log, capl
     assert "destination 'acme' is paused: The connection to acme.example failed: self-signed" in caplog.text
 
 
+def test_pauses_of_a_vendor_that_has_too_much_do_not_count(bench: Any, call: Make, log: Log) -> None:
+    """Its 429 says not for how long; the time until it takes something again makes no event too old."""
+    bench.vendor.fail(429, times=4)
+    dispatcher = bench.dispatcher(deliver=settings(max_age_hours=0.0005, min_attempts=1))
+    accept(dispatcher, log, [call("m-1")])
+    deliver(dispatcher, log)
+    assert counts(log) == {"delivered": 1}
+
+
 def test_three_destinations_are_independent(bench: Any, acme: Any, call: Make, log: Log) -> None:
     """One is dead and one hangs: the third has everything."""
 

@@ -220,9 +220,10 @@ class Lane:
         """Note a failed attempt; return True when the items are given up or parked, instead of tried in place."""
         if whole.fate is _SETUP:
             return False
+        paused = whole.wait is not None or _is_limit(whole)
         for work in self._of(items):
             work.attempts += 1
-            work.active_ms += took + (0 if whole.wait is not None else int(backoff(tried) * 1000))
+            work.active_ms += took + (0 if paused else int(backoff(tried) * 1000))
             work.reason = whole.reason
             if self._too_old(work):
                 self._refuse(work, [item for item in items if item in work.items], whole.reason)
