@@ -123,8 +123,8 @@ class DeliverSettings(Section):
         maximum=1_000_000,
     )
     max_age_hours = number(
-        "How long an event is retried before it becomes a dead letter; pauses that the vendor asks for, or that follow a "
-        "429, don't count.",
+        "How long an event is retried before it becomes a dead letter; pauses that the vendor asks for, or that follow "
+        "a 429, don't count.",
         default=4.0,
         minimum=0.0,
     )
